@@ -1,0 +1,179 @@
+//! What happens to the scheduler.
+
+use std::sync::Arc;
+
+use gridctl_jobs::id::{JobId, StageId, StageIndex, Token, UserId, WorkerId};
+use gridctl_jobs::range::TaskRange;
+use gridctl_jobs::spec::JobSpec;
+use gridctl_jobs::state::Failure;
+use gridctl_jobs::units::{Cpus, WallMs};
+
+use crate::fact::{Digest, Kept, Span, TokenId, TokenRole, UserRole};
+
+/// The time of a step.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Now {
+    /// Decides. Never goes back within a life of the coordinator; means nothing in another one.
+    pub mono: MonoMs,
+    /// Is shown to people, and ends join tokens.
+    pub wall: WallMs,
+}
+
+/// Milliseconds on a clock that only goes forward.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
+pub struct MonoMs(pub u64);
+
+/// One connection of a worker, from its Hello on; numbered by the shell, never reused in one life.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct SessionId(pub u64);
+
+/// A question of a client that waits for its [`Reply`](crate::effect::Reply); numbered by the shell.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct RequestId(pub u64);
+
+/// Who asks, by the certificate of the connection.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Caller {
+    pub user: UserId,
+    pub role: UserRole,
+}
+
+/// Everything that can happen.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Event {
+    /// The first event of a life, after recovery.
+    Start,
+    Submit {
+        request: RequestId,
+        caller: Caller,
+        id: JobId,
+        digest: Digest,
+        spec: Arc<JobSpec>,
+    },
+    Cancel {
+        request: RequestId,
+        caller: Caller,
+        target: Target,
+    },
+    CreateToken {
+        request: RequestId,
+        caller: Caller,
+        secret_hash: Digest,
+        role: TokenRole,
+        uses: Option<u32>,
+        valid_ms: u64,
+    },
+    RevokeToken {
+        request: RequestId,
+        caller: Caller,
+        token: TokenId,
+    },
+    /// Someone shows a join token. `key` is the hash of the public key that wants a certificate: the same
+    /// key with the same token is the same enrolment, however often it is asked for.
+    Enrol {
+        request: RequestId,
+        token: TokenId,
+        secret_hash: Digest,
+        key: Digest,
+        wanted_name: String,
+    },
+    /// A worker introduces itself; supersedes every older session of the same identity.
+    WorkerHello {
+        session: SessionId,
+        worker: WorkerId,
+        hello: WorkerHello,
+    },
+    /// Tasks have begun; told only of those that take a while.
+    Started {
+        session: SessionId,
+        tasks: Vec<(Token, StageId, TaskRange)>,
+    },
+    Report {
+        session: SessionId,
+        report: Report,
+    },
+    /// The answer to a [`TakeBack`](crate::effect::ToWorker::TakeBack): these have not begun there and never will.
+    GivenBack {
+        session: SessionId,
+        token: Token,
+        stage: StageId,
+        ranges: Vec<TaskRange>,
+    },
+    /// The worker leaves in order; it has reported or given back all that it had.
+    Goodbye {
+        session: SessionId,
+    },
+    /// The connection is gone; the lease runs on.
+    Disconnected {
+        session: SessionId,
+    },
+    /// The lease has run out, and the session gets no more answers.
+    LeaseExpired {
+        session: SessionId,
+    },
+    /// A deadline of [`next_deadline`](crate::scheduler::Scheduler::next_deadline) has come.
+    Tick,
+}
+
+/// What a cancel is about: a job, a stage of it, or some tasks of that stage.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Target {
+    pub job: JobId,
+    pub stage: Option<StageIndex>,
+    pub range: Option<TaskRange>,
+}
+
+/// What a worker says of itself and of what it holds.
+#[derive(Clone, PartialEq, Debug)]
+pub struct WorkerHello {
+    /// Tells machines (and data directories) apart that use the same identity.
+    pub machine: [u8; 16],
+    pub cpus: Cpus,
+    pub held: Vec<Held>,
+}
+
+/// Something that a worker holds from an earlier session.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Held {
+    pub token: Token,
+    pub stage: StageId,
+    pub range: TaskRange,
+    pub attempt: u32,
+    pub phase: Phase,
+}
+
+/// How far a worker has come with something.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Phase {
+    Queued,
+    Running,
+    /// Its report is on the way.
+    Finished,
+}
+
+/// What became of some tasks; reports of one worker are numbered and come in order.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Report {
+    pub sequence: u64,
+    pub items: Vec<ReportItem>,
+}
+
+/// What became of tasks of one grant.
+#[derive(Clone, PartialEq, Debug)]
+pub struct ReportItem {
+    pub token: Token,
+    pub stage: StageId,
+    pub range: TaskRange,
+    pub attempt: u32,
+    pub span: Span,
+    /// Run time of all tasks of the range together, in microseconds: what backlogs are sized by.
+    pub busy_us: u64,
+    pub outcome: Outcome,
+}
+
+/// How tasks ended. All but `Done` without anything kept are of one task.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Outcome {
+    Done { kept: Option<Kept> },
+    Failed { failure: Failure, kept: Option<Kept> },
+}

@@ -1,0 +1,188 @@
+//! What the journal holds: decisions, not inputs.
+
+use std::sync::Arc;
+
+use gridctl_jobs::id::{Epoch, JobId, JobNumber, StageId, StageIndex, Token, UserId, WorkerId};
+use gridctl_jobs::range::TaskRange;
+use gridctl_jobs::spec::JobSpec;
+use gridctl_jobs::state::{Failure, JobState};
+use gridctl_jobs::units::WallMs;
+use serde::{Deserialize, Serialize};
+
+/// BLAKE3 of something's bytes.
+pub type Digest = [u8; 32];
+
+/// One durable decision. The fold of all facts, by [`State::apply`](crate::state::State::apply), is the
+/// whole durable state.
+///
+/// New kinds go to the end: postcard numbers variants by place.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub enum Fact {
+    /// A coordinator began a life; nothing is granted before this is durable.
+    EpochStarted {
+        epoch: Epoch,
+        at: WallMs,
+    },
+    JobSubmitted(JobSubmitted),
+    /// Tasks of one grant that succeeded and have nothing of their own to tell.
+    RangeDone(RangeDone),
+    /// A task that succeeded, with output or a result.
+    TaskDone(TaskDone),
+    /// An attempt that did not succeed.
+    TaskFailed(TaskFailed),
+    /// A stage that can no longer run, since `because` did not succeed; none of its tasks has begun.
+    StageSkipped {
+        stage: StageId,
+        because: StageIndex,
+        at: WallMs,
+    },
+    /// Every open task in `range` is cancelled; nothing granted to it up to `fence` ever commits.
+    TasksCancelled {
+        stage: StageId,
+        range: TaskRange,
+        fence: Token,
+        by: UserId,
+        at: WallMs,
+    },
+    /// Nothing of the job can change any more.
+    JobEnded {
+        job: JobId,
+        state: JobState,
+        at: WallMs,
+    },
+    TokenCreated(TokenCreated),
+    TokenRevoked {
+        token: TokenId,
+        by: UserId,
+        at: WallMs,
+    },
+    /// A machine was given an identity.
+    WorkerEnrolled {
+        worker: WorkerId,
+        name: String,
+        key: Digest,
+        token: TokenId,
+        at: WallMs,
+    },
+    /// A person was given an identity.
+    UserEnrolled {
+        user: UserId,
+        name: String,
+        role: UserRole,
+        key: Digest,
+        token: TokenId,
+        at: WallMs,
+    },
+}
+
+/// A submission was accepted.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct JobSubmitted {
+    pub number: JobNumber,
+    pub id: JobId,
+    pub owner: UserId,
+    /// Of the job's encoded content: sending another content under the same id is an error.
+    pub digest: Digest,
+    pub spec: Arc<JobSpec>,
+    pub at: WallMs,
+}
+
+/// See [`Fact::RangeDone`].
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct RangeDone {
+    pub stage: StageId,
+    pub range: TaskRange,
+    pub token: Token,
+    pub attempt: u32,
+    pub worker: WorkerId,
+    pub span: Span,
+}
+
+/// See [`Fact::TaskDone`].
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct TaskDone {
+    pub stage: StageId,
+    pub index: u32,
+    pub token: Token,
+    pub attempt: u32,
+    pub worker: WorkerId,
+    pub span: Span,
+    pub kept: Kept,
+}
+
+/// See [`Fact::TaskFailed`].
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct TaskFailed {
+    pub stage: StageId,
+    pub index: u32,
+    pub token: Token,
+    pub attempt: u32,
+    pub worker: WorkerId,
+    pub span: Span,
+    pub failure: Failure,
+    pub kept: Option<Kept>,
+    /// Whether the task has failed for good, or is tried again.
+    pub last: bool,
+}
+
+/// A join token was made.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct TokenCreated {
+    pub token: TokenId,
+    /// Of the secret; the secret itself is never stored.
+    pub secret_hash: Digest,
+    pub role: TokenRole,
+    /// How many enrolments it allows; without bound where `None`.
+    pub uses: Option<u32>,
+    pub expires_at: WallMs,
+    pub by: UserId,
+    pub at: WallMs,
+}
+
+/// A join token, as people name it.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+pub struct TokenId(pub u64);
+
+/// What a join token makes of its bearer.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum TokenRole {
+    Worker,
+    User(UserRole),
+}
+
+/// What a person may do.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum UserRole {
+    /// Sees every job, changes their own.
+    User,
+    /// Changes all, and makes join tokens.
+    Admin,
+}
+
+/// When something ran, by the worker's clock; of a range, from the first start to the last end.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Span {
+    pub started: WallMs,
+    pub ended: WallMs,
+}
+
+/// What an attempt left behind: one record of standard output, standard error and result, in this order.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Kept {
+    pub place: Place,
+    pub stdout_bytes: u32,
+    pub stderr_bytes: u32,
+    pub result_bytes: u32,
+}
+
+/// Where a record lies in the packed result segments.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+pub struct Place {
+    pub segment: u32,
+    /// Where the compressed block begins in the segment's file.
+    pub block: u32,
+    /// Where the record begins in the uncompressed block.
+    pub offset: u32,
+    /// Of the record's bytes, so that a mix-up of files never shows one task's output as another's.
+    pub crc: u32,
+}
