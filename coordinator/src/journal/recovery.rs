@@ -1,0 +1,240 @@
+//! Reads the journal back: all of it, or a refusal that names the place.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use gridctl_core::effect::FactIndex;
+use gridctl_core::fact::Fact;
+
+use crate::disk::{Disk, DiskFile, zero_fill};
+
+use super::error::RecoverJournalError;
+use super::format::{FrameHeader, FrameKind, Parsed, Term, parse_frame, peek_header};
+use super::segment::{JOURNAL_DIR, parse_segment_name, segment_path};
+use super::writer::{ActiveSegment, Writer};
+
+/// What was found.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Recovered {
+    /// The last fact.
+    pub last: FactIndex,
+    /// The torn tail, where there was one.
+    pub cut: Option<Cut>,
+}
+
+/// A write that was never acknowledged, and was not whole.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Cut {
+    /// The segment.
+    pub file: PathBuf,
+    /// Where the cut was made, in bytes.
+    pub offset: u64,
+    /// The last fact before it.
+    pub after: FactIndex,
+}
+
+/// Reads the journal, hands each fact to `apply` in order, repairs a torn tail, and returns a writer that
+/// goes on from there. `known_durable` is what is known from elsewhere to have been durable.
+///
+/// # Errors
+/// [`RecoverJournalError`]; nothing was changed on disk then, unless the repair itself failed.
+pub(crate) fn recover(
+    disk: &Arc<dyn Disk>,
+    segment_bytes: u64,
+    known_durable: FactIndex,
+    apply: &mut dyn FnMut(FactIndex, Fact),
+) -> Result<(Writer, Recovered), RecoverJournalError> {
+    disk.make_dir(JOURNAL_DIR)?;
+    let segments: Vec<FactIndex> =
+        disk.list(JOURNAL_DIR)?.iter().filter_map(|name| parse_segment_name(name)).collect();
+    let mut log =
+        Log { disk: &**disk, last: FactIndex(0), durable: known_durable, term: Term(0), apply };
+    let mut tail = None;
+    for (place, first) in segments.iter().enumerate() {
+        let next = segments.get(place + 1).copied();
+        tail = Some(log.read_segment(*first, next)?);
+    }
+    let last = log.last;
+    let Some(tail) = tail else {
+        log.check_nothing_lost(segment_path(FactIndex(1)), 0)?;
+        let writer = Writer::begin(Arc::clone(disk), segment_bytes, last)?;
+        return Ok((writer, Recovered { last, cut: None }));
+    };
+    log.check_nothing_lost(tail.path.clone(), tail.end)?;
+    let cut =
+        tail.torn.then(|| Cut { file: disk.locate(&tail.path), offset: tail.end, after: last });
+    tail.repair(segment_bytes)?;
+    disk.sync_dir(JOURNAL_DIR)?;
+    let writer = if tail.finished {
+        Writer::begin(Arc::clone(disk), segment_bytes, last)?
+    } else {
+        let bytes = tail.file_bytes.max(segment_bytes);
+        let active = ActiveSegment { file: tail.file, offset: tail.end, bytes };
+        Writer::resume(Arc::clone(disk), segment_bytes, active, last)
+    };
+    Ok((writer, Recovered { last, cut }))
+}
+
+/// The log as far as it was read.
+struct Log<'a> {
+    disk: &'a dyn Disk,
+    last: FactIndex,
+    /// Known to have been durable.
+    durable: FactIndex,
+    term: Term,
+    apply: &'a mut dyn FnMut(FactIndex, Fact),
+}
+
+/// How the last segment ends.
+struct Tail {
+    path: String,
+    file: Arc<dyn DiskFile>,
+    file_bytes: u64,
+    /// Where the last frame begins, and its bytes.
+    last_frame: Option<(u64, Vec<u8>)>,
+    /// After the last frame.
+    end: u64,
+    /// With a frame that says so.
+    finished: bool,
+    /// Something that is no frame comes after the last one.
+    torn: bool,
+}
+
+impl Log<'_> {
+    fn read_segment(
+        &mut self,
+        first: FactIndex,
+        next: Option<FactIndex>,
+    ) -> Result<Tail, RecoverJournalError> {
+        let path = segment_path(first);
+        if first.0 != self.last.0 + 1 {
+            return Err(RecoverJournalError::Missing {
+                file: self.disk.locate(&path),
+                expected: FactIndex(self.last.0 + 1),
+            });
+        }
+        let file = self.disk.open(&path)?;
+        let file_bytes = file.len()?;
+        let mut bytes = vec![0; usize::try_from(file_bytes).expect("64-bit machines only")];
+        file.read_exact_at(0, &mut bytes)?;
+        let (mut at, mut last_frame, mut finished) = (0, None, false);
+        while !finished {
+            match parse_frame(&bytes[at..]) {
+                Parsed::Frame { header, payload, bytes: frame_bytes } => {
+                    self.take_frame(&path, at, header, payload)?;
+                    last_frame = Some(at);
+                    at += frame_bytes;
+                    finished = header.kind == FrameKind::End;
+                }
+                Parsed::Newer { version } => {
+                    return Err(RecoverJournalError::Newer {
+                        file: self.disk.locate(&path),
+                        offset: at as u64,
+                        version,
+                    });
+                }
+                Parsed::Nothing | Parsed::Bad => break,
+            }
+        }
+        // What comes after the end of a segment is never read.
+        let torn = !finished && bytes[at..].iter().any(|byte| *byte != 0);
+        if torn && let Some(later) = self.find_later(&bytes[at + 1..]) {
+            return Err(RecoverJournalError::Damaged {
+                file: self.disk.locate(&path),
+                offset: at as u64,
+                later,
+            });
+        }
+        if let Some(next) = next.filter(|_| !finished) {
+            return Err(RecoverJournalError::Unfinished {
+                file: self.disk.locate(&path),
+                offset: at as u64,
+                next: self.disk.locate(&segment_path(next)),
+            });
+        }
+        let last_frame = last_frame.map(|start| (start as u64, bytes[start..at].to_vec()));
+        Ok(Tail { path, file, file_bytes, last_frame, end: at as u64, finished, torn })
+    }
+
+    fn take_frame(
+        &mut self,
+        path: &str,
+        at: usize,
+        header: FrameHeader,
+        payload: &[u8],
+    ) -> Result<(), RecoverJournalError> {
+        let offset = at as u64;
+        let expected = FactIndex(self.last.0 + 1);
+        let mut facts = Vec::new();
+        let mut rest = payload;
+        while !rest.is_empty() {
+            let (fact, after) = postcard::take_from_bytes::<Fact>(rest).map_err(|source| {
+                RecoverJournalError::UnknownFact { file: self.disk.locate(path), offset, source }
+            })?;
+            facts.push(fact);
+            rest = after;
+        }
+        let in_order = header.index.0 == self.last.0 + facts.len() as u64
+            && header.durable <= self.last
+            && header.term >= self.term;
+        if !in_order {
+            return Err(RecoverJournalError::OutOfOrder {
+                file: self.disk.locate(path),
+                offset,
+                expected,
+                found: header.index,
+            });
+        }
+        for (index, fact) in (expected.0..).zip(facts) {
+            (self.apply)(FactIndex(index), fact);
+        }
+        self.last = header.index;
+        self.durable = self.durable.max(header.durable);
+        self.term = header.term;
+        Ok(())
+    }
+
+    /// Looks at every byte for a frame that belongs behind what was read so far.
+    fn find_later(&self, rest: &[u8]) -> Option<FactIndex> {
+        // A fact takes a byte at least; an index further off is chance, or someone's data.
+        let reach = FactIndex(self.last.0.saturating_add(rest.len() as u64));
+        let belongs = |header: &FrameHeader| {
+            header.term >= self.term && (self.last..=reach).contains(&header.index)
+        };
+        // The checksum comes last: over any few bytes that look like a length it would take for ever.
+        (0..rest.len())
+            .filter(|at| peek_header(&rest[*at..]).is_some_and(|header| belongs(&header)))
+            .find_map(|at| match parse_frame(&rest[at..]) {
+                Parsed::Frame { header, .. } => Some(header.index),
+                Parsed::Newer { .. } | Parsed::Nothing | Parsed::Bad => None,
+            })
+    }
+
+    fn check_nothing_lost(&self, path: String, offset: u64) -> Result<(), RecoverJournalError> {
+        if self.last >= self.durable {
+            return Ok(());
+        }
+        let (last, durable) = (self.last, self.durable);
+        Err(RecoverJournalError::LostDurable {
+            file: self.disk.locate(&path),
+            offset,
+            last,
+            durable,
+        })
+    }
+}
+
+impl Tail {
+    /// Overwrites a torn tail, gives a shortened segment its length back, and makes the last frame durable
+    /// for certain.
+    fn repair(&self, segment_bytes: u64) -> Result<(), RecoverJournalError> {
+        let zeroed = if self.torn { self.end } else { self.file_bytes };
+        let bytes = self.file_bytes.max(segment_bytes);
+        zero_fill(&*self.file, zeroed.min(bytes), bytes)?;
+        if let Some((offset, frame)) = &self.last_frame {
+            self.file.write_all_at(*offset, frame)?;
+        }
+        self.file.sync_data()?;
+        Ok(())
+    }
+}

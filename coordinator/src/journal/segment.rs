@@ -1,0 +1,46 @@
+//! Names of segments, and making one ahead of its use.
+
+use std::sync::Arc;
+
+use gridctl_core::effect::FactIndex;
+
+use crate::disk::{Disk, DiskError, DiskFile, zero_fill};
+
+/// Where the segments lie.
+pub(crate) const JOURNAL_DIR: &str = "journal";
+/// A segment that has no content yet.
+const NEXT: &str = "journal/next";
+const SUFFIX: &str = ".log";
+/// Enough for every `u64`, so that byte order is index order.
+const DIGITS: usize = 20;
+
+/// Returns the path of the segment whose first fact has the index `first`.
+pub(crate) fn segment_path(first: FactIndex) -> String {
+    format!("{JOURNAL_DIR}/{:0DIGITS$}{SUFFIX}", first.0)
+}
+
+/// Returns the index in a segment's file name, `None` where it is the name of something else.
+pub(crate) fn parse_segment_name(name: &str) -> Option<FactIndex> {
+    let digits = name.strip_suffix(SUFFIX)?;
+    let ours = digits.len() == DIGITS && digits.bytes().all(|byte| byte.is_ascii_digit());
+    if ours { digits.parse().ok().map(FactIndex) } else { None }
+}
+
+/// Makes the next segment ahead, zero-filled and synced, without giving it its name yet.
+///
+/// # Errors
+/// [`DiskError`] where the disk refuses.
+pub(crate) fn prepare_next(disk: &dyn Disk, bytes: u64) -> Result<Arc<dyn DiskFile>, DiskError> {
+    let file = disk.create(NEXT)?;
+    zero_fill(&*file, 0, bytes)?;
+    Ok(file)
+}
+
+/// Gives the segment that was made ahead its name, durably.
+///
+/// # Errors
+/// [`DiskError`] where the disk refuses.
+pub(crate) fn publish_next(disk: &dyn Disk, first: FactIndex) -> Result<(), DiskError> {
+    disk.rename(NEXT, &segment_path(first))?;
+    disk.sync_dir(JOURNAL_DIR)
+}

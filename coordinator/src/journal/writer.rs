@@ -1,0 +1,165 @@
+//! Writes frames into segments.
+
+use std::sync::Arc;
+
+use gridctl_core::effect::FactIndex;
+use gridctl_core::fact::Fact;
+use gridctl_jobs::planted::{Bug, is_on};
+
+use crate::disk::{Disk, DiskError, DiskFile, zero_fill};
+
+use super::format::{FrameHeader, FrameKind, HEADER_BYTES, Term, begin_frame, finish_frame};
+use super::segment::{prepare_next, publish_next};
+
+/// Bytes of a segment: written ahead in a tenth of a second, and few files even for years.
+pub(crate) const SEGMENT_BYTES: u64 = 64 << 20;
+
+/// Appends facts to the journal: encode with [`Writer::stage`], make durable with [`Writer::commit`].
+pub(crate) struct Writer {
+    disk: Arc<dyn Disk>,
+    segment_bytes: u64,
+    term: Term,
+    active: ActiveSegment,
+    next: Option<NextSegment>,
+    /// The frame that is being put together; its header is filled in last.
+    frame: Vec<u8>,
+    staged: FactIndex,
+    durable: FactIndex,
+}
+
+/// Returns the segment that is being made ahead, once it is made.
+pub(crate) type NextSegment = Box<dyn FnOnce() -> Result<Arc<dyn DiskFile>, DiskError> + Send>;
+
+/// The segment that is written.
+pub(crate) struct ActiveSegment {
+    pub(crate) file: Arc<dyn DiskFile>,
+    /// Where the next frame goes.
+    pub(crate) offset: u64,
+    pub(crate) bytes: u64,
+}
+
+impl Writer {
+    /// Makes a writer that goes on after `last`, which is durable.
+    pub(crate) fn resume(
+        disk: Arc<dyn Disk>,
+        segment_bytes: u64,
+        active: ActiveSegment,
+        last: FactIndex,
+    ) -> Self {
+        let mut frame = Vec::new();
+        begin_frame(&mut frame);
+        Self {
+            disk,
+            segment_bytes,
+            term: Term::SINGLE,
+            active,
+            next: None,
+            frame,
+            staged: last,
+            durable: last,
+        }
+    }
+
+    /// Makes the first segment, or the one after a finished one: `last` is the last fact before it.
+    ///
+    /// # Errors
+    /// [`DiskError`] where the disk refuses.
+    pub(crate) fn begin(
+        disk: Arc<dyn Disk>,
+        segment_bytes: u64,
+        last: FactIndex,
+    ) -> Result<Self, DiskError> {
+        let file = prepare_next(&*disk, segment_bytes)?;
+        publish_next(&*disk, FactIndex(last.0 + 1))?;
+        let active = ActiveSegment { file, offset: 0, bytes: segment_bytes };
+        Ok(Self::resume(disk, segment_bytes, active, last))
+    }
+
+    /// Encodes `fact` into the frame that the next commit writes.
+    ///
+    /// # Panics
+    /// Where `index` is not the one after the last: facts reach the journal in order, without a gap.
+    pub(crate) fn stage(&mut self, index: FactIndex, fact: &Fact) {
+        assert_eq!(index.0, self.staged.0 + 1, "facts reach the journal in order");
+        let frame = std::mem::take(&mut self.frame);
+        self.frame = postcard::to_extend(fact, frame)
+            .expect("every fact can be encoded, and memory only grows");
+        self.staged = index;
+    }
+
+    /// Returns how many bytes are staged.
+    pub(crate) fn staged_bytes(&self) -> usize {
+        self.frame.len() - HEADER_BYTES
+    }
+
+    /// Returns what is durable for certain.
+    pub(crate) fn durable(&self) -> FactIndex {
+        self.durable
+    }
+
+    /// Writes what is staged as one frame, syncs it, and returns the index that is durable now.
+    ///
+    /// # Errors
+    /// [`DiskError`] where the disk refuses. The writer must not be used after that: what is on the device
+    /// is not known.
+    pub(crate) fn commit(&mut self) -> Result<FactIndex, DiskError> {
+        if self.staged == self.durable {
+            return Ok(self.durable);
+        }
+        let needed = self.frame.len() as u64;
+        if self.active.offset + needed + HEADER_BYTES as u64 > self.active.bytes {
+            self.roll(needed + HEADER_BYTES as u64)?;
+        }
+        let header = FrameHeader {
+            kind: FrameKind::Facts,
+            term: self.term,
+            index: self.staged,
+            durable: self.durable,
+        };
+        finish_frame(&mut self.frame, header);
+        self.active.file.write_all_at(self.active.offset, &self.frame)?;
+        if !is_on(Bug::AcknowledgeBeforeSync) {
+            self.active.file.sync_data()?;
+        }
+        self.active.offset += needed;
+        self.durable = self.staged;
+        begin_frame(&mut self.frame);
+        Ok(self.durable)
+    }
+
+    /// Says whether it is time to make the next segment ahead, and of how many bytes.
+    pub(crate) fn wants_next(&self) -> Option<u64> {
+        let wants = self.next.is_none() && self.active.offset > self.active.bytes / 2;
+        wants.then_some(self.segment_bytes)
+    }
+
+    /// Takes a segment that [`prepare_next`] makes meanwhile. Only one may be in the making: they have the
+    /// same name, and `next` is waited for before another one is made.
+    pub(crate) fn adopt_next(&mut self, next: NextSegment) {
+        self.next = Some(next);
+    }
+
+    /// Ends the active segment, and goes on in another one that has room for `bytes`.
+    fn roll(&mut self, bytes: u64) -> Result<(), DiskError> {
+        let mut end = Vec::new();
+        begin_frame(&mut end);
+        let header = FrameHeader {
+            kind: FrameKind::End,
+            term: self.term,
+            index: self.durable,
+            durable: self.durable,
+        };
+        finish_frame(&mut end, header);
+        self.active.file.write_all_at(self.active.offset, &end)?;
+        self.active.file.sync_data()?;
+        let file = match self.next.take() {
+            Some(made) => made()?,
+            None => prepare_next(&*self.disk, self.segment_bytes)?,
+        };
+        let bytes = bytes.max(self.segment_bytes);
+        zero_fill(&*file, self.segment_bytes, bytes)?;
+        publish_next(&*self.disk, FactIndex(self.durable.0 + 1))?;
+        self.active = ActiveSegment { file, offset: 0, bytes };
+        Ok(())
+    }
+}

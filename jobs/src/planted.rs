@@ -1,0 +1,70 @@
+//! Bugs that can be switched on, to show that the simulator finds them.
+//!
+//! Each is a switch at the place in product code where the bug would be. Without the feature
+//! `planted-bugs`, which only the simulator's tests ask for, [`is_on`] is a constant `false` and nothing of
+//! them is compiled. (They are here since core, coordinator and worker all see this crate.)
+
+#[cfg(feature = "planted-bugs")]
+use std::cell::Cell;
+
+/// A bug that somebody could have made.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Bug {
+    /// The journal says that a frame is durable before it is synced.
+    AcknowledgeBeforeSync,
+    /// The release gate lets effects go at once.
+    ReleaseBeforeRecord,
+    /// A result commits without a look at its token.
+    NoFenceCheck,
+    /// The tasks of a lost worker are not queued again.
+    LostRequeue,
+    /// The worker forgets its results when its connection breaks.
+    ForgetResultsOnReconnect,
+    /// The worker starts a task without asking whether a cpu is free.
+    NoCpuAccount,
+    /// The counter of tokens begins anew in the epoch of the life before.
+    EpochNotRaised,
+    /// A frame that was torn is taken for whole.
+    TornFrameAccepted,
+    /// A repeated submission is accepted as a new job.
+    SubmissionNotIdempotent,
+}
+
+impl Bug {
+    /// All of them.
+    pub const ALL: [Self; 9] = [
+        Self::AcknowledgeBeforeSync,
+        Self::ReleaseBeforeRecord,
+        Self::NoFenceCheck,
+        Self::LostRequeue,
+        Self::ForgetResultsOnReconnect,
+        Self::NoCpuAccount,
+        Self::EpochNotRaised,
+        Self::TornFrameAccepted,
+        Self::SubmissionNotIdempotent,
+    ];
+}
+
+/// Says whether the bug is switched on in this thread.
+#[cfg(not(feature = "planted-bugs"))]
+#[inline]
+pub const fn is_on(_bug: Bug) -> bool {
+    false
+}
+
+#[cfg(feature = "planted-bugs")]
+thread_local! {
+    static PLANTED: Cell<Option<Bug>> = const { Cell::new(None) };
+}
+
+/// Says whether the bug is switched on in this thread.
+#[cfg(feature = "planted-bugs")]
+pub fn is_on(bug: Bug) -> bool {
+    PLANTED.with(|planted| planted.get() == Some(bug))
+}
+
+/// Switches one bug on in this thread, or all off.
+#[cfg(feature = "planted-bugs")]
+pub fn plant(bug: Option<Bug>) {
+    PLANTED.with(|planted| planted.set(bug));
+}
