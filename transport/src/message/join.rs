@@ -2,10 +2,12 @@
 //!
 //! One stream, one request, one answer.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 /// Asks for a certificate. Sent only after the coordinator's CA was checked against the token.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
 pub struct JoinRequest {
     pub version: u32,
     pub token_id: u64,
@@ -16,6 +18,18 @@ pub struct JoinRequest {
     pub wanted_name: String,
     /// What the bearer means to be: a worker's token does not enrol a person, nor the reverse.
     pub as_worker: bool,
+}
+
+/// Hides the secret, so that it can never reach a log.
+impl fmt::Debug for JoinRequest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("JoinRequest")
+            .field("version", &self.version)
+            .field("token_id", &self.token_id)
+            .field("wanted_name", &self.wanted_name)
+            .field("as_worker", &self.as_worker)
+            .finish_non_exhaustive()
+    }
 }
 
 /// The answer to a [`JoinRequest`].

@@ -1,0 +1,253 @@
+//! The first words on a connection: which version both speak, and whether this coordinator is one to
+//! follow.
+//!
+//! The checks are pure and the same for workers and clients. Deliberately absent: what a worker
+//! announces, and the answer to it; that is the coordinator's and the worker's business.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use gridctl_jobs::id::Epoch;
+use tokio::time::timeout;
+
+use crate::credentials::Credentials;
+use crate::endpoint::{Connection, LostConnection};
+use crate::files::{FileError, Readable, read_text, write_atomically};
+use crate::frame::{ReadFrameError, WriteFrameError};
+use crate::join_token::AuthorityHash;
+use crate::message::client::{ClientHello, ClientWelcome};
+use crate::message::worker::{Hello, Welcome};
+use crate::message::{PROTOCOL_VERSION, PROTOCOL_VERSION_MIN, Turned};
+
+/// How long either side waits for the other's greeting.
+pub const GREETING_DEADLINE: Duration = Duration::from_secs(10);
+
+const EPOCH_FILE: &str = "epoch";
+
+/// What a coordinator's welcome told a client.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Welcomed {
+    /// The version to speak.
+    pub version: u32,
+    /// The coordinator's epoch.
+    pub epoch: Epoch,
+    /// What the grid is called.
+    pub grid: String,
+}
+
+/// Why a greeting did not succeed.
+#[derive(Debug, thiserror::Error)]
+pub enum GreetError {
+    /// One of the two sides turns the other away.
+    #[error(transparent)]
+    Turned(#[from] Turned),
+    /// The connection is gone; a refusal by the coordinator's door is here.
+    #[error(transparent)]
+    Lost(#[from] LostConnection),
+    /// What came is no greeting.
+    #[error(transparent)]
+    Read(ReadFrameError),
+    /// The greeting could not be sent.
+    #[error(transparent)]
+    Write(WriteFrameError),
+    /// Nothing came.
+    #[error("the other side did not greet within {} seconds", GREETING_DEADLINE.as_secs())]
+    Late,
+    /// The epoch cannot be remembered.
+    #[error(transparent)]
+    Memory(#[from] FileError),
+}
+
+impl From<ReadFrameError> for GreetError {
+    fn from(error: ReadFrameError) -> Self {
+        match error {
+            ReadFrameError::Lost(lost) => Self::Lost(lost),
+            error => Self::Read(error),
+        }
+    }
+}
+
+impl From<WriteFrameError> for GreetError {
+    fn from(error: WriteFrameError) -> Self {
+        match error {
+            WriteFrameError::Lost(lost) => Self::Lost(lost),
+            error => Self::Write(error),
+        }
+    }
+}
+
+/// Chooses the version to speak with someone whose best is `theirs`.
+///
+/// # Errors
+/// [`Turned::Version`] where that is older than anything that this build speaks.
+pub const fn agree_version(theirs: u32) -> Result<u32, Turned> {
+    if theirs < PROTOCOL_VERSION_MIN {
+        return Err(Turned::Version {
+            ours_min: PROTOCOL_VERSION_MIN,
+            ours_max: PROTOCOL_VERSION,
+            theirs,
+        });
+    }
+    Ok(if theirs < PROTOCOL_VERSION { theirs } else { PROTOCOL_VERSION })
+}
+
+/// Checks that a coordinator of epoch `ours` may serve someone who has seen epoch `seen`.
+///
+/// # Errors
+/// [`Turned::OldCoordinator`] where a later one was seen: this one was set back, or is an old copy.
+pub const fn check_epoch(ours: Epoch, seen: Epoch) -> Result<(), Turned> {
+    if ours.0 < seen.0 {
+        return Err(Turned::OldCoordinator { ours, seen });
+    }
+    Ok(())
+}
+
+/// Checks a worker's Hello on the coordinator's side; gives the version to speak.
+///
+/// # Errors
+/// [`Turned`], to be sent to the worker.
+pub fn check_hello(hello: &Hello, epoch: Epoch) -> Result<u32, Turned> {
+    check_epoch(epoch, hello.epoch_seen)?;
+    agree_version(hello.version)
+}
+
+/// Checks a coordinator's Welcome on the worker's side, against the highest epoch seen before.
+///
+/// # Errors
+/// [`Turned`], to be shown and not followed.
+pub const fn check_welcome(welcome: &Welcome, seen: Epoch) -> Result<(), Turned> {
+    check_answer(welcome.version, welcome.epoch, seen)
+}
+
+/// Decides on a client's Hello on the coordinator's side.
+pub fn answer_client(hello: ClientHello, epoch: Epoch, grid: &str) -> ClientWelcome {
+    let checked = check_epoch(epoch, hello.epoch_seen).and_then(|()| agree_version(hello.version));
+    match checked {
+        Ok(version) => ClientWelcome::Welcome { version, epoch, grid: grid.to_owned() },
+        Err(turned) => ClientWelcome::Turned(turned),
+    }
+}
+
+/// A version that was agreed must be one of ours: the other side chose the smaller of two bests.
+const fn check_answer(version: u32, epoch: Epoch, seen: Epoch) -> Result<(), Turned> {
+    if version < PROTOCOL_VERSION_MIN || version > PROTOCOL_VERSION {
+        return Err(Turned::Version {
+            ours_min: PROTOCOL_VERSION_MIN,
+            ours_max: PROTOCOL_VERSION,
+            theirs: version,
+        });
+    }
+    check_epoch(epoch, seen)
+}
+
+/// Greets a coordinator as a client, on the first stream of a connection; remembers its epoch.
+///
+/// # Errors
+/// [`GreetError`] where either side turns the other away, or the connection ends.
+pub async fn greet(
+    connection: &Connection,
+    memory: &mut EpochMemory,
+) -> Result<Welcomed, GreetError> {
+    let hello = ClientHello { version: PROTOCOL_VERSION, epoch_seen: memory.seen() };
+    let exchange = async {
+        let (mut writer, mut reader) = connection.open_bi().await?;
+        // Where the door was closed, reading says why, and writing only that it was.
+        let written = writer.write(&hello).await;
+        let welcome = reader.expect::<ClientWelcome>().await?;
+        written?;
+        writer.finish();
+        Ok::<_, GreetError>(welcome)
+    };
+    match timeout(GREETING_DEADLINE, exchange).await.map_err(|_| GreetError::Late)?? {
+        ClientWelcome::Welcome { version, epoch, grid } => {
+            check_answer(version, epoch, memory.seen())?;
+            memory.welcomed(epoch)?;
+            Ok(Welcomed { version, epoch, grid })
+        }
+        ClientWelcome::Turned(turned) => Err(turned.into()),
+    }
+}
+
+/// Takes a client's greeting on the first stream of an admitted connection and answers it; gives the
+/// version to speak.
+///
+/// # Errors
+/// [`GreetError`] where the client was turned away (it was told), or did not greet.
+pub async fn welcome_client(
+    connection: &Connection,
+    epoch: Epoch,
+    grid: &str,
+) -> Result<u32, GreetError> {
+    let exchange = async {
+        let (mut writer, mut reader) = connection.accept_bi().await?;
+        let hello = reader.expect::<ClientHello>().await?;
+        let answer = answer_client(hello, epoch, grid);
+        writer.write(&answer).await?;
+        match answer {
+            ClientWelcome::Welcome { version, .. } => {
+                writer.finish();
+                Ok(version)
+            }
+            ClientWelcome::Turned(turned) => {
+                // It has to arrive before the connection is closed.
+                writer.finish_and_wait().await?;
+                Err(GreetError::Turned(turned))
+            }
+        }
+    };
+    timeout(GREETING_DEADLINE, exchange).await.map_err(|_| GreetError::Late)?
+}
+
+/// The highest epoch of a grid that ever welcomed the bearer of some credentials, kept beside them.
+///
+/// The file holds the authority's hash and the epoch, so that joining another grid begins anew.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct EpochMemory {
+    path: PathBuf,
+    authority: AuthorityHash,
+    seen: Epoch,
+}
+
+impl EpochMemory {
+    /// Opens the memory that belongs to `credentials`.
+    ///
+    /// # Errors
+    /// [`FileError`] where it is there and cannot be read.
+    pub fn open(credentials: &Credentials) -> Result<Self, FileError> {
+        let authority = AuthorityHash::of(credentials.authority());
+        Self::open_in(credentials.directory(), authority)
+    }
+
+    fn open_in(directory: &Path, authority: AuthorityHash) -> Result<Self, FileError> {
+        let path = directory.join(EPOCH_FILE);
+        let seen = read_text(&path)?.and_then(|text| parse_epoch(&text, authority));
+        Ok(Self { path, authority, seen: seen.unwrap_or_default() })
+    }
+
+    /// Returns the highest epoch that was seen; zero where none was.
+    pub const fn seen(&self) -> Epoch {
+        self.seen
+    }
+
+    /// Remembers the epoch of a coordinator that welcomed. A lower one than before changes nothing.
+    ///
+    /// # Errors
+    /// [`FileError`] where it cannot be written.
+    pub fn welcomed(&mut self, epoch: Epoch) -> Result<(), FileError> {
+        if epoch <= self.seen {
+            return Ok(());
+        }
+        let text = format!("{} {}\n", self.authority, epoch.0);
+        write_atomically(&self.path, &text, Readable::Everyone)?;
+        self.seen = epoch;
+        Ok(())
+    }
+}
+
+fn parse_epoch(text: &str, authority: AuthorityHash) -> Option<Epoch> {
+    let (hash, epoch) = text.trim_end().split_once(' ')?;
+    if hash != authority.to_string() {
+        return None;
+    }
+    epoch.parse().ok().map(Epoch)
+}
