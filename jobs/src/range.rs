@@ -9,7 +9,9 @@ use serde::{Deserialize, Serialize};
 /// What a peer sends is not trusted to be ordered: [`TaskRange::is_valid`] says whether it is.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 pub struct TaskRange {
+    /// The first task.
     pub start: u64,
+    /// The task after the last.
     pub end: u64,
 }
 
@@ -42,6 +44,13 @@ impl TaskRange {
     /// Returns what both have in common, possibly empty.
     pub fn intersect(self, other: Self) -> Self {
         Self { start: self.start.max(other.start), end: self.end.min(other.end) }
+    }
+
+    /// Returns what is left when `other` is taken out: up to two ranges, in order.
+    pub fn without(self, other: Self) -> impl Iterator<Item = Self> {
+        let before = Self { start: self.start, end: self.end.min(other.start) };
+        let after = Self { start: self.start.max(other.end), end: self.end };
+        [before, after].into_iter().filter(|rest| !rest.is_empty())
     }
 
     /// Says whether it holds at least one task and lies within a stage of `count` tasks.

@@ -1,5 +1,10 @@
 //! What the scheduler wants done.
 
+#![expect(
+    missing_docs,
+    reason = "a field whose name and type say all goes without; every type and variant has its line"
+)]
+
 use std::sync::Arc;
 
 use gridctl_jobs::id::{Epoch, JobId, JobNumber, StageId, Token, UserId, WorkerId};
@@ -27,19 +32,12 @@ pub struct Effects {
 /// Something for the shell to do.
 #[derive(Clone, PartialEq, Debug)]
 pub enum Effect {
-    Send {
-        session: SessionId,
-        message: ToWorker,
-    },
-    Reply {
-        request: RequestId,
-        reply: Reply,
-    },
+    /// Tells a worker something.
+    Send { session: SessionId, message: ToWorker },
+    /// Answers a client.
+    Reply { request: RequestId, reply: Reply },
     /// Ends a worker's session; nothing is sent to it any more.
-    Close {
-        session: SessionId,
-        why: CloseReason,
-    },
+    Close { session: SessionId, why: CloseReason },
     /// Changes what readers see of the volatile state.
     Show(Change),
 }
@@ -48,38 +46,21 @@ pub enum Effect {
 #[derive(Clone, PartialEq, Debug)]
 pub enum ToWorker {
     /// The answer to Hello, with one for every item that it announced.
-    Welcome {
-        epoch: Epoch,
-        answers: Vec<HeldAnswer>,
-    },
+    Welcome { epoch: Epoch, answers: Vec<HeldAnswer> },
     /// What the tasks of a stage run; sent once a session, before the first grant of the stage, or with
     /// what was adopted.
-    Stage {
-        order: Arc<StageOrder>,
-    },
-    Assign {
-        grant: Grant,
-    },
-    /// Give back up to `tasks` of what has not begun, from the end of the queue; answered by `GivenBack`.
-    TakeBack {
-        token: Token,
-        stage: StageId,
-        tasks: u64,
-    },
+    Stage { order: Arc<StageOrder> },
+    /// Run these.
+    Assign { grant: Grant },
+    /// Give back up to `tasks` of what has not begun, from the end of the queue, of grants up to `token`
+    /// (the last of that stage); answered by `GivenBack`, also where all have begun.
+    TakeBack { token: Token, stage: StageId, tasks: u64 },
     /// End these tasks, running or not; no report of them is wanted.
-    Stop {
-        token: Token,
-        stage: StageId,
-        range: TaskRange,
-    },
+    Stop { token: Token, stage: StageId, range: TaskRange },
     /// Every report up to this sequence number is durable or void.
-    Settled {
-        up_to: u64,
-    },
+    Settled { up_to: u64 },
     /// Nothing of this stage will be granted any more; its order can be forgotten.
-    Forget {
-        stage: StageId,
-    },
+    Forget { stage: StageId },
 }
 
 /// Tasks given to a worker: they may run there, at most `lanes` of the stage at once.
@@ -123,11 +104,10 @@ pub enum Verdict {
 pub enum CloseReason {
     /// The same identity said Hello again.
     Superseded,
+    /// It was not heard of for a whole lease.
     LeaseExpired,
     /// Another machine is connected under this identity.
-    IdentityInUse {
-        name: String,
-    },
+    IdentityInUse { name: String },
     /// The certificate is of this grid, but no such worker is known (any more).
     UnknownWorker,
     /// It said something that no worker of ours says.
@@ -137,12 +117,16 @@ pub enum CloseReason {
 /// What a peer did that it must not.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum Violation {
+    /// Not a range of that stage.
     #[error("a range of tasks is empty or past the end of its stage")]
     BadRange,
+    /// More than a worker can have.
     #[error("an announcement holds more than {max} items")]
     TooManyItems { max: usize },
+    /// A failure, or something kept, for several tasks together.
     #[error("a report of several tasks carries something that only one task can have")]
     OneTaskOnly,
+    /// A token that was never given out.
     #[error("a token of an epoch that has not begun")]
     FutureToken,
 }
@@ -151,62 +135,72 @@ pub enum Violation {
 #[derive(Clone, PartialEq, Debug)]
 pub enum Reply {
     /// Durable. `new` is false where the same submission had been accepted before.
-    Submitted {
-        id: JobId,
-        number: JobNumber,
-        new: bool,
-    },
+    Submitted { id: JobId, number: JobNumber, new: bool },
     /// How many tasks this cancel ended; running ones are counted.
-    Cancelled {
-        number: JobNumber,
-        tasks: u64,
-    },
-    TokenCreated {
-        token: TokenId,
-    },
+    Cancelled { number: JobNumber, tasks: u64 },
+    /// A join token is there; durable.
+    TokenCreated { token: TokenId },
+    /// The join token lets nobody in any more; durable.
     TokenRevoked,
+    /// A join token was accepted; durable.
     Enrolled(Enrolled),
+    /// Nothing was done.
     Refused(Refusal),
 }
 
 /// Who somebody is from now on.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Enrolled {
+    /// A machine.
     Worker { worker: WorkerId, name: String },
+    /// A person.
     User { user: UserId, name: String, role: UserRole },
 }
 
 /// Why a request is refused.
 #[derive(Clone, PartialEq, Debug, thiserror::Error)]
 pub enum Refusal {
+    /// The id is taken.
     #[error("job id {id} is already job {number}, with another content; submit under a new id")]
     OtherContent { id: JobId, number: JobNumber },
+    /// It breaks a rule that clients check before they send.
     #[error("the job is not valid: {0}")]
     BadJob(String),
+    /// No job has that id.
     #[error("no such job")]
     NoSuchJob,
+    /// The job is smaller than that.
     #[error("job {number} has no such stage or task")]
     NoSuchTask { number: JobNumber },
+    /// Users change only their own jobs.
     #[error("job {number} belongs to someone else; ask its owner or an admin")]
     NotYours { number: JobNumber },
+    /// For admins.
     #[error("only an admin may do this")]
     AdminOnly,
+    /// Nothing of the job can change any more.
     #[error("job {number} has already ended")]
     AlreadyEnded { number: JobNumber },
+    /// The grid is full.
     #[error("the grid holds as many open jobs as it can ({max}); wait until some have ended")]
     TooManyJobs { max: usize },
+    /// No join token has that id.
     #[error("no such join token")]
     NoSuchToken,
+    /// Unknown, revoked, or with another secret.
     #[error(
         "this join token is not known, or was revoked; ask for a new one (gridctl token create)"
     )]
     BadToken,
+    /// Its time is over.
     #[error("this join token has expired; ask for a new one (gridctl token create)")]
     TokenExpired,
+    /// Its uses are.
     #[error(
         "this join token has been used as often as it may be; ask for a new one (gridctl token create)"
     )]
     TokenUsedUp,
+    /// Not a name.
     #[error("the name is not valid: 1 to 128 letters, digits, `-`, `_` or `.`")]
     BadName,
 }

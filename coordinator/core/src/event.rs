@@ -1,5 +1,10 @@
 //! What happens to the scheduler.
 
+#![expect(
+    missing_docs,
+    reason = "a field whose name and type say all goes without; every type and variant has its line"
+)]
+
 use std::sync::Arc;
 
 use gridctl_jobs::id::{JobId, StageId, StageIndex, Token, UserId, WorkerId};
@@ -43,18 +48,11 @@ pub struct Caller {
 pub enum Event {
     /// The first event of a life, after recovery.
     Start,
-    Submit {
-        request: RequestId,
-        caller: Caller,
-        id: JobId,
-        digest: Digest,
-        spec: Arc<JobSpec>,
-    },
-    Cancel {
-        request: RequestId,
-        caller: Caller,
-        target: Target,
-    },
+    /// Someone submits a job.
+    Submit { request: RequestId, caller: Caller, id: JobId, digest: Digest, spec: Arc<JobSpec> },
+    /// Someone cancels a job, or a part of one.
+    Cancel { request: RequestId, caller: Caller, target: Target },
+    /// Someone makes a join token.
     CreateToken {
         request: RequestId,
         caller: Caller,
@@ -63,11 +61,8 @@ pub enum Event {
         uses: Option<u32>,
         valid_ms: u64,
     },
-    RevokeToken {
-        request: RequestId,
-        caller: Caller,
-        token: TokenId,
-    },
+    /// Someone revokes a join token.
+    RevokeToken { request: RequestId, caller: Caller, token: TokenId },
     /// Someone shows a join token. `key` is the hash of the public key that wants a certificate: the same
     /// key with the same token is the same enrolment, however often it is asked for.
     Enrol {
@@ -78,39 +73,19 @@ pub enum Event {
         wanted_name: String,
     },
     /// A worker introduces itself; supersedes every older session of the same identity.
-    WorkerHello {
-        session: SessionId,
-        worker: WorkerId,
-        hello: WorkerHello,
-    },
+    WorkerHello { session: SessionId, worker: WorkerId, hello: WorkerHello },
     /// Tasks have begun; told only of those that take a while.
-    Started {
-        session: SessionId,
-        tasks: Vec<(Token, StageId, TaskRange)>,
-    },
-    Report {
-        session: SessionId,
-        report: Report,
-    },
+    Started { session: SessionId, tasks: Vec<(Token, StageId, TaskRange)> },
+    /// A worker says what became of tasks.
+    Report { session: SessionId, report: Report },
     /// The answer to a [`TakeBack`](crate::effect::ToWorker::TakeBack): these have not begun there and never will.
-    GivenBack {
-        session: SessionId,
-        token: Token,
-        stage: StageId,
-        ranges: Vec<TaskRange>,
-    },
+    GivenBack { session: SessionId, token: Token, stage: StageId, ranges: Vec<TaskRange> },
     /// The worker leaves in order; it has reported or given back all that it had.
-    Goodbye {
-        session: SessionId,
-    },
+    Goodbye { session: SessionId },
     /// The connection is gone; the lease runs on.
-    Disconnected {
-        session: SessionId,
-    },
+    Disconnected { session: SessionId },
     /// The lease has run out, and the session gets no more answers.
-    LeaseExpired {
-        session: SessionId,
-    },
+    LeaseExpired { session: SessionId },
     /// A deadline of [`next_deadline`](crate::scheduler::Scheduler::next_deadline) has come.
     Tick,
 }
@@ -145,7 +120,9 @@ pub struct Held {
 /// How far a worker has come with something.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum Phase {
+    /// Not begun.
     Queued,
+    /// Begun.
     Running,
     /// Its report is on the way.
     Finished,
@@ -174,6 +151,8 @@ pub struct ReportItem {
 /// How tasks ended. All but `Done` without anything kept are of one task.
 #[derive(Clone, PartialEq, Debug)]
 pub enum Outcome {
+    /// With success.
     Done { kept: Option<Kept> },
+    /// Without.
     Failed { failure: Failure, kept: Option<Kept> },
 }

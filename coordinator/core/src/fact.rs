@@ -1,5 +1,10 @@
 //! What the journal holds: decisions, not inputs.
 
+#![expect(
+    missing_docs,
+    reason = "a field whose name and type say all goes without; every type and variant has its line"
+)]
+
 use std::sync::Arc;
 
 use gridctl_jobs::id::{Epoch, JobId, JobNumber, StageId, StageIndex, Token, UserId, WorkerId};
@@ -19,10 +24,8 @@ pub type Digest = [u8; 32];
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub enum Fact {
     /// A coordinator began a life; nothing is granted before this is durable.
-    EpochStarted {
-        epoch: Epoch,
-        at: WallMs,
-    },
+    EpochStarted { epoch: Epoch, at: WallMs },
+    /// A submission was accepted.
     JobSubmitted(JobSubmitted),
     /// Tasks of one grant that succeeded and have nothing of their own to tell.
     RangeDone(RangeDone),
@@ -31,39 +34,17 @@ pub enum Fact {
     /// An attempt that did not succeed.
     TaskFailed(TaskFailed),
     /// A stage that can no longer run, since `because` did not succeed; none of its tasks has begun.
-    StageSkipped {
-        stage: StageId,
-        because: StageIndex,
-        at: WallMs,
-    },
+    StageSkipped { stage: StageId, because: StageIndex, at: WallMs },
     /// Every open task in `range` is cancelled; nothing granted to it up to `fence` ever commits.
-    TasksCancelled {
-        stage: StageId,
-        range: TaskRange,
-        fence: Token,
-        by: UserId,
-        at: WallMs,
-    },
+    TasksCancelled { stage: StageId, range: TaskRange, fence: Token, by: UserId, at: WallMs },
     /// Nothing of the job can change any more.
-    JobEnded {
-        job: JobId,
-        state: JobState,
-        at: WallMs,
-    },
+    JobEnded { job: JobId, state: JobState, at: WallMs },
+    /// A join token was made.
     TokenCreated(TokenCreated),
-    TokenRevoked {
-        token: TokenId,
-        by: UserId,
-        at: WallMs,
-    },
+    /// A join token lets nobody in any more.
+    TokenRevoked { token: TokenId, by: UserId, at: WallMs },
     /// A machine was given an identity.
-    WorkerEnrolled {
-        worker: WorkerId,
-        name: String,
-        key: Digest,
-        token: TokenId,
-        at: WallMs,
-    },
+    WorkerEnrolled { worker: WorkerId, name: String, key: Digest, token: TokenId, at: WallMs },
     /// A person was given an identity.
     UserEnrolled {
         user: UserId,
@@ -146,7 +127,9 @@ pub struct TokenId(pub u64);
 /// What a join token makes of its bearer.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum TokenRole {
+    /// A machine that runs tasks.
     Worker,
+    /// A person, with that role.
     User(UserRole),
 }
 
@@ -179,7 +162,7 @@ pub struct Kept {
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
 pub struct Place {
     pub segment: u32,
-    /// Where the compressed block begins in the segment's file.
+    /// Which block of the segment, from 0: known before the block is compressed and written.
     pub block: u32,
     /// Where the record begins in the uncompressed block.
     pub offset: u32,

@@ -6,7 +6,20 @@
 //! Deliberately absent: clocks, threads, async, input and output, randomness that is not seeded by
 //! configuration, iteration in an order that differs between runs. Time is an argument.
 
+#![warn(missing_docs)]
+
 pub mod activity;
+#[cfg(feature = "planted-bugs")]
+pub mod bugs;
 pub mod effect;
 pub mod event;
+pub mod explain;
 pub mod fact;
+pub mod gate;
+pub mod lease;
+pub mod scheduler;
+pub mod state;
+pub mod view;
+
+mod ranges;
+mod set;

@@ -1,0 +1,197 @@
+//! Leases of worker sessions: who may go on, until when.
+//!
+//! The table is shared by the session tasks, which renew and then answer heartbeats, and the reactor, which
+//! expires. Expiry first closes a session to answers, and only then tells the scheduler, so that no worker
+//! is promised time that the scheduler has given away.
+//!
+//! A coordinator that itself stood still (paused, or starved of cpu) finds every lease run out at once, while
+//! the heartbeats that would have renewed them lie unread. So [`LeaseTable::expire`] notices when it was not
+//! called for long, and expires nothing for a moment, until what has arrived was read.
+//!
+//! Deliberately absent: clocks, locks, and what a worker holds.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::event::{MonoMs, SessionId};
+
+/// How often [`LeaseTable::expire`] wants to be called, in milliseconds: a fraction of the shortest lease
+/// that makes sense (1 s), and nothing to a cpu.
+pub const EXPIRE_EVERY_MS: u64 = 100;
+/// A gap between two calls of [`LeaseTable::expire`] that says that we stood still, in milliseconds: five
+/// calls missed, which a merely busy machine does not reach.
+pub const STALL_MS: u64 = 500;
+/// How long nothing expires after we stood still, in milliseconds: time to read what the kernel's socket
+/// buffers hold, which is at most some thousand datagrams.
+pub const STALL_GRACE_MS: u64 = 250;
+
+/// The leases of all sessions.
+#[derive(Clone, Debug)]
+pub struct LeaseTable {
+    lease_ms: u64,
+    sessions: BTreeMap<SessionId, Lease>,
+    by_end: BTreeSet<(MonoMs, SessionId)>,
+    last_call: Option<MonoMs>,
+    grace_until: MonoMs,
+}
+
+/// The session's lease has run out or was closed: it gets no answer.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("the lease of this session has run out; say Hello again")]
+pub struct Closed;
+
+#[derive(Clone, Copy, Debug)]
+struct Lease {
+    end: MonoMs,
+    renewed: MonoMs,
+}
+
+impl LeaseTable {
+    /// Makes a table of leases of `lease_ms` milliseconds.
+    pub const fn new(lease_ms: u64) -> Self {
+        Self {
+            lease_ms,
+            sessions: BTreeMap::new(),
+            by_end: BTreeSet::new(),
+            last_call: None,
+            grace_until: MonoMs(0),
+        }
+    }
+
+    /// Begins a session's lease, before its Hello is passed on.
+    pub fn open(&mut self, session: SessionId, now: MonoMs) {
+        self.set(session, now);
+    }
+
+    /// Renews a session's lease from `now` on; only then its heartbeat may be answered.
+    ///
+    /// # Errors
+    /// [`Closed`] where the lease has run out or was closed: no answer goes out.
+    pub fn renew(&mut self, session: SessionId, now: MonoMs) -> Result<(), Closed> {
+        if !self.sessions.contains_key(&session) {
+            return Err(Closed);
+        }
+        self.set(session, now);
+        Ok(())
+    }
+
+    /// Ends a session's lease without expiry: it was superseded, or left in order.
+    pub fn close(&mut self, session: SessionId) {
+        if let Some(lease) = self.sessions.remove(&session) {
+            self.by_end.remove(&(lease.end, session));
+        }
+    }
+
+    /// Closes and returns every session whose lease has run out, in order of their ends; to be called every
+    /// [`EXPIRE_EVERY_MS`].
+    ///
+    /// After a gap of more than [`STALL_MS`] it returns nothing for [`STALL_GRACE_MS`], so that heartbeats
+    /// that have arrived meanwhile are read first.
+    pub fn expire(&mut self, now: MonoMs) -> Vec<SessionId> {
+        let stood_still =
+            self.last_call.is_some_and(|last| now.0.saturating_sub(last.0) > STALL_MS);
+        self.last_call = Some(now);
+        if stood_still {
+            self.grace_until = MonoMs(now.0 + STALL_GRACE_MS);
+        }
+        let mut expired = Vec::new();
+        if now < self.grace_until {
+            return expired;
+        }
+        while let Some((end, session)) = self.by_end.first().copied() {
+            if end > now {
+                break;
+            }
+            self.close(session);
+            expired.push(session);
+        }
+        expired
+    }
+
+    /// Returns when a session's last heartbeat (or its Hello) came.
+    pub fn last_heartbeat(&self, session: SessionId) -> Option<MonoMs> {
+        self.sessions.get(&session).map(|lease| lease.renewed)
+    }
+
+    /// Says whether a session's lease runs.
+    pub fn is_open(&self, session: SessionId) -> bool {
+        self.sessions.contains_key(&session)
+    }
+
+    /// Returns how long a lease lasts, in milliseconds.
+    pub const fn lease_ms(&self) -> u64 {
+        self.lease_ms
+    }
+
+    fn set(&mut self, session: SessionId, now: MonoMs) {
+        let end = MonoMs(now.0.saturating_add(self.lease_ms));
+        if let Some(old) = self.sessions.insert(session, Lease { end, renewed: now }) {
+            self.by_end.remove(&(old.end, session));
+        }
+        self.by_end.insert((end, session));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const A: SessionId = SessionId(1);
+    const B: SessionId = SessionId(2);
+
+    fn table() -> LeaseTable {
+        LeaseTable::new(1_000)
+    }
+
+    /// Calls `expire` as the reactor does, up to and with `until`.
+    fn run(table: &mut LeaseTable, from: u64, until: u64) -> Vec<SessionId> {
+        (from..=until)
+            .step_by(usize::try_from(EXPIRE_EVERY_MS).unwrap())
+            .flat_map(|now| table.expire(MonoMs(now)))
+            .collect()
+    }
+
+    #[test]
+    fn a_lease_runs_out_unless_renewed() {
+        let mut table = table();
+        table.open(A, MonoMs(0));
+        table.open(B, MonoMs(0));
+        assert_eq!(run(&mut table, 0, 500), []);
+        table.renew(B, MonoMs(500)).unwrap();
+        assert_eq!(run(&mut table, 600, 900), []);
+        assert_eq!(table.expire(MonoMs(1_000)), [A]);
+        assert_eq!(run(&mut table, 1_100, 1_400), []);
+        assert_eq!(table.expire(MonoMs(1_500)), [B]);
+    }
+
+    #[test]
+    fn an_expired_session_gets_no_answer() {
+        let mut table = table();
+        table.open(A, MonoMs(0));
+        assert_eq!(run(&mut table, 0, 1_000), [A]);
+        assert_eq!(table.renew(A, MonoMs(1_000)), Err(Closed));
+        assert_eq!(table.last_heartbeat(A), None);
+    }
+
+    #[test]
+    fn a_closed_session_does_not_expire() {
+        let mut table = table();
+        table.open(A, MonoMs(0));
+        table.close(A);
+        assert!(!table.is_open(A));
+        assert_eq!(run(&mut table, 0, 2_000), []);
+    }
+
+    #[test]
+    fn a_coordinator_that_stood_still_reads_before_it_expires() {
+        let mut table = table();
+        table.open(A, MonoMs(0));
+        table.open(B, MonoMs(0));
+        assert_eq!(table.expire(MonoMs(100)), []);
+        // Paused for a minute; both leases have run out meanwhile, but only B is really gone.
+        assert_eq!(table.expire(MonoMs(60_000)), []);
+        table.renew(A, MonoMs(60_010)).unwrap();
+        assert_eq!(run(&mut table, 60_100, 60_200), []);
+        assert_eq!(table.expire(MonoMs(60_250)), [B]);
+        assert_eq!(table.last_heartbeat(A), Some(MonoMs(60_010)));
+    }
+}

@@ -1,0 +1,100 @@
+//! Cancelling: a fence for the tasks that it ends, and an end to those that run.
+
+use gridctl_jobs::id::StageId;
+use gridctl_jobs::range::TaskRange;
+use gridctl_jobs::state::JobState;
+
+use super::{Scheduler, Step};
+use crate::effect::{Refusal, Reply, ToWorker};
+use crate::event::{Caller, RequestId, Target};
+use crate::fact::{Fact, UserRole};
+use crate::state::{Job, Stage};
+
+impl Scheduler {
+    /// Someone cancels a job, a stage or tasks.
+    pub(super) fn on_cancel(
+        &mut self,
+        cx: &mut Step<'_>,
+        request: RequestId,
+        caller: Caller,
+        target: Target,
+    ) {
+        let found = self.state.job(target.job).ok_or(Refusal::NoSuchJob);
+        let targets = match found.and_then(|job| targets(job, caller, target)) {
+            Ok(targets) => targets,
+            Err(refusal) => {
+                self.reply(cx, request, Reply::Refused(refusal));
+                return;
+            }
+        };
+        let mut tasks = 0;
+        for (stage, range) in targets {
+            tasks += self.cancel_tasks(cx, stage, range, caller);
+        }
+        let Some(job) = self.state.job(target.job) else { return };
+        let number = job.number();
+        if target.stage.is_none() && job.ended().is_none() {
+            self.end_job(cx, target.job, JobState::Cancelled);
+        }
+        self.dirty.jobs.insert(target.job);
+        self.reply(cx, request, Reply::Cancelled { number, tasks });
+    }
+
+    /// Cancels what is open of a range; returns how many tasks that were.
+    fn cancel_tasks(
+        &mut self,
+        cx: &mut Step<'_>,
+        stage: StageId,
+        range: TaskRange,
+        caller: Caller,
+    ) -> u64 {
+        let cancelled = |scheduler: &Self| {
+            scheduler.state.stage(stage).map_or(0, |stage| stage.counts().cancelled)
+        };
+        let before = cancelled(self);
+        let fence = self.next_token();
+        for (part, granted) in self.release(cx, stage, range) {
+            let stop = ToWorker::Stop { token: granted.token, stage, range: part };
+            self.send(cx, granted.worker, stop);
+        }
+        if let Some(runnable) = self.stages.get_mut(&stage) {
+            runnable.pending.remove(range);
+            runnable.later.remove(range);
+        }
+        let (by, at) = (caller.user, cx.now.wall);
+        self.record(cx, Fact::TasksCancelled { stage, range, fence, by, at });
+        self.sync(cx, stage);
+        cancelled(self) - before
+    }
+}
+
+/// Lists what a cancel is about, as far as there is something open.
+fn targets(
+    job: &Job,
+    caller: Caller,
+    target: Target,
+) -> Result<Vec<(StageId, TaskRange)>, Refusal> {
+    let number = job.number();
+    if caller.role != UserRole::Admin && caller.user != job.owner() {
+        return Err(Refusal::NotYours { number });
+    }
+    let whole = |stage: &Stage| TaskRange::new(0, stage.counts().total);
+    let mut targets: Vec<(&Stage, TaskRange)> = match (target.stage, target.range) {
+        (None, None) => job.stages().iter().map(|stage| (stage, whole(stage))).collect(),
+        (None, Some(_)) => return Err(Refusal::NoSuchTask { number }),
+        (Some(index), range) => {
+            let stage = job.stage(index).ok_or(Refusal::NoSuchTask { number })?;
+            let range = range.unwrap_or(whole(stage));
+            if target.range.is_some() && !range.is_valid(stage.counts().total) {
+                return Err(Refusal::NoSuchTask { number });
+            }
+            vec![(stage, range)]
+        }
+    };
+    if job.ended().is_some() {
+        return Err(Refusal::AlreadyEnded { number });
+    }
+    targets
+        .retain(|(stage, range)| stage.next_open(range.start).is_some_and(|open| open < range.end));
+    Ok(targets.into_iter().map(|(stage, range)| (stage.id(), range)).collect())
+}

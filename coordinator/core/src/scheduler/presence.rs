@@ -1,0 +1,121 @@
+//! Workers come and go: a closed connection makes one suspect, the end of its lease makes it lost, an orderly
+//! goodbye lets it leave. (How one comes is in [`adopt`](super::adopt).)
+
+use gridctl_jobs::id::{Epoch, StageId, Token, WorkerId};
+use gridctl_jobs::range::TaskRange;
+
+use super::{Scheduler, Step};
+use crate::activity::{Change, Granted, WorkerActivity, WorkerState};
+use crate::effect::CloseReason;
+use crate::event::SessionId;
+
+/// Above every token.
+const ANY_TOKEN: Token = Token { epoch: Epoch(u64::MAX), counter: u64::MAX };
+
+impl Scheduler {
+    /// A worker's connection is gone; its lease runs on, and it gets nothing new.
+    pub(super) fn on_disconnected(&mut self, session: SessionId) {
+        let Some(worker) = self.fleet.worker_of(session) else { return };
+        self.unclaim(worker);
+        self.fleet.change(worker, |machine| machine.state = WorkerState::Suspect);
+        self.dirty.shown.insert(worker);
+    }
+
+    /// A worker's lease has run out: what it held is given out again.
+    pub(super) fn on_lease_expired(&mut self, cx: &mut Step<'_>, session: SessionId) {
+        let Some(worker) = self.fleet.worker_of(session) else { return };
+        self.lose(cx, worker, CloseReason::LeaseExpired);
+    }
+
+    /// A worker said what no worker of ours says. Nothing of it is trusted any more, so that its tasks need
+    /// not wait for the end of its lease.
+    pub(super) fn violate(&mut self, cx: &mut Step<'_>, worker: WorkerId, why: CloseReason) {
+        self.lose(cx, worker, why);
+    }
+
+    /// A worker leaves in order.
+    pub(super) fn on_goodbye(&mut self, cx: &mut Step<'_>, session: SessionId) {
+        let Some(worker) = self.fleet.worker_of(session) else { return };
+        let held = self.release_all(cx, worker);
+        self.give_out_again(cx, held);
+        self.unclaim(worker);
+        self.untell(worker);
+        self.fleet.leave(worker);
+        self.dirty.shown.remove(&worker);
+        self.show(cx, Change::WorkerLeft { worker });
+    }
+
+    /// Shows readers the workers that changed in this step.
+    pub(super) fn show_workers(&mut self, cx: &mut Step<'_>) {
+        while let Some(worker) = self.dirty.shown.pop_first() {
+            let Some(machine) = self.fleet.get(worker) else { continue };
+            let (state, cpus, reserved) = (machine.state, machine.cpus, machine.reserved);
+            let activity = WorkerActivity { state, cpus, reserved };
+            if self.activity.workers.get(&worker) != Some(&activity) {
+                self.show(cx, Change::Worker { worker, activity });
+            }
+        }
+    }
+
+    /// Takes everything out of a worker's hands; returns what it held.
+    pub(super) fn release_all(
+        &mut self,
+        cx: &mut Step<'_>,
+        worker: WorkerId,
+    ) -> Vec<(StageId, TaskRange, Granted)> {
+        let Some(machine) = self.fleet.get(worker) else { return Vec::new() };
+        let stages: Vec<StageId> = machine.loads.keys().copied().collect();
+        let mut held = Vec::new();
+        for stage in stages {
+            let everything = TaskRange::new(0, u64::MAX);
+            for (range, granted) in self.pieces_of(worker, stage, everything, ANY_TOKEN) {
+                self.release(cx, stage, range);
+                held.push((stage, range, Granted { end: range.end, ..granted }));
+            }
+        }
+        held
+    }
+
+    /// Forgets which orders a worker was sent.
+    pub(super) fn untell(&mut self, worker: WorkerId) {
+        let Some(machine) = self.fleet.get(worker) else { return };
+        for stage in &machine.told {
+            if let Some(runnable) = self.stages.get_mut(stage) {
+                runnable.told.remove(&worker);
+            }
+        }
+        self.fleet.note(worker, |machine| machine.told.clear());
+    }
+
+    fn lose(&mut self, cx: &mut Step<'_>, worker: WorkerId, why: CloseReason) {
+        if let Some(session) = self.fleet.session_of(worker) {
+            self.close(cx, session, why);
+        }
+        let held = self.release_all(cx, worker);
+        if self.gives_out_again() {
+            self.give_out_again(cx, held);
+        }
+        self.unclaim(worker);
+        self.untell(worker);
+        self.fleet.lose(worker);
+        self.dirty.shown.insert(worker);
+    }
+
+    /// Makes what a worker held ready for others, as their next attempts.
+    fn give_out_again(&mut self, cx: &mut Step<'_>, held: Vec<(StageId, TaskRange, Granted)>) {
+        for (stage, range, granted) in held {
+            self.requeue(stage, range, granted.attempt.saturating_add(1));
+            self.sync(cx, stage);
+        }
+    }
+
+    #[cfg(not(feature = "planted-bugs"))]
+    const fn gives_out_again(&self) -> bool {
+        true
+    }
+
+    #[cfg(feature = "planted-bugs")]
+    fn gives_out_again(&self) -> bool {
+        !self.has_bug(crate::bugs::Bug::LostRequeue)
+    }
+}

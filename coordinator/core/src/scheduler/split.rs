@@ -1,0 +1,218 @@
+//! Splitting a stage into grants, lazily: a cursor for what was never given out, and ranges for what is
+//! given out again. A stage of 2^32 tasks costs a few numbers.
+//!
+//! After a restart everything that is not settled counts as never given out; what workers then announce is
+//! taken out wherever it lies.
+
+use std::collections::BTreeMap;
+
+use gridctl_jobs::id::WorkerId;
+use gridctl_jobs::range::TaskRange;
+
+use crate::ranges::{self, Piece};
+use crate::set::TaskSet;
+use crate::state::Stage;
+
+/// The tasks of a stage that can be given out now.
+#[derive(Debug)]
+pub(super) struct Pending {
+    /// Of the stage.
+    count: u64,
+    /// Everything from here on was never given out in this life, but for what is in `taken`.
+    cursor: u64,
+    taken: TaskSet,
+    fresh: u64,
+    /// What is given out again, by the workers that it must not go to.
+    again: BTreeMap<Vec<WorkerId>, BTreeMap<u64, Again>>,
+    again_tasks: u64,
+}
+
+/// Tasks to give out with the same attempt number.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Again {
+    end: u64,
+    attempt: u32,
+}
+
+/// Tasks to grant.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Cut {
+    pub(super) range: TaskRange,
+    pub(super) attempt: u32,
+}
+
+impl Pending {
+    /// Begins with all open tasks of a stage.
+    pub(super) fn new(stage: &Stage) -> Self {
+        let counts = stage.counts();
+        Self {
+            count: counts.total,
+            cursor: 0,
+            taken: stage.settled(),
+            fresh: counts.open(),
+            again: BTreeMap::new(),
+            again_tasks: 0,
+        }
+    }
+
+    /// Counts the tasks that can be given out.
+    pub(super) const fn len(&self) -> u64 {
+        self.fresh + self.again_tasks
+    }
+
+    /// Says whether some of it may go to a worker.
+    pub(super) fn has_for(&self, worker: WorkerId) -> bool {
+        self.fresh > 0 || self.again.keys().any(|not_on| !not_on.contains(&worker))
+    }
+
+    /// Takes up to `max` tasks in a row for a worker, those given out again first; `fitting` bounds a
+    /// range further (to at least one task).
+    pub(super) fn take(
+        &mut self,
+        stage: &Stage,
+        worker: WorkerId,
+        max: u64,
+        fitting: impl Fn(TaskRange) -> u64,
+    ) -> Option<Cut> {
+        self.take_again(worker, max, &fitting)
+            .or_else(|| self.take_fresh(stage, worker, max, &fitting))
+    }
+
+    /// Puts tasks in, to be given out before the fresh ones.
+    pub(super) fn put_back(&mut self, stage: &Stage, range: TaskRange, attempt: u32) {
+        let mut from = range.start;
+        for (index, history) in stage.unstartable_in(range) {
+            self.add_again(Vec::new(), TaskRange::new(from, index), attempt);
+            self.add_again(history.could_not_start().to_vec(), TaskRange::one(index), attempt);
+            from = index + 1;
+        }
+        self.add_again(Vec::new(), TaskRange::new(from, range.end), attempt);
+    }
+
+    /// Takes tasks out wherever they are: they have ended, or somebody turned out to hold them.
+    pub(super) fn remove(&mut self, range: TaskRange) {
+        let above = range.intersect(TaskRange::new(self.cursor, self.count));
+        self.fresh -= self.taken.insert(above);
+        let mut removed = 0;
+        for pieces in self.again.values_mut() {
+            removed += ranges::carve(pieces, range).iter().map(|(part, _)| part.len()).sum::<u64>();
+        }
+        if removed > 0 {
+            self.again_tasks -= removed;
+            self.again.retain(|_, pieces| !pieces.is_empty());
+        }
+    }
+
+    /// Panics with what is broken; `owns` says whether a task is this one's to have.
+    pub(super) fn check_invariants(&self, owns: impl Fn(TaskRange) -> bool) {
+        let span = TaskRange::new(self.cursor, self.count);
+        assert_eq!(self.fresh, span.len() - self.taken.count_in(span), "fresh tasks, counted anew");
+        let mut again = 0;
+        for (not_on, pieces) in &self.again {
+            ranges::check(pieces, "given out again");
+            assert!(!pieces.is_empty(), "an empty group for {not_on:?}");
+            for (start, piece) in pieces {
+                let range = TaskRange::new(*start, piece.end);
+                assert!(owns(range), "{range} is to be given out again and is not free");
+                let fresh = range.intersect(span);
+                assert_eq!(
+                    self.taken.count_in(fresh),
+                    fresh.len(),
+                    "{range} is fresh and to be given out again"
+                );
+                again += range.len();
+            }
+        }
+        assert_eq!(again, self.again_tasks, "tasks to be given out again, counted anew");
+    }
+
+    fn take_again(
+        &mut self,
+        worker: WorkerId,
+        max: u64,
+        fitting: &impl Fn(TaskRange) -> u64,
+    ) -> Option<Cut> {
+        let (not_on, pieces) =
+            self.again.iter_mut().find(|(not_on, _)| !not_on.contains(&worker))?;
+        let (start, piece) = pieces.pop_first().expect("a group is never empty");
+        let end = piece.end.min(start.saturating_add(max));
+        let end = start + fitting(TaskRange::new(start, end)).clamp(1, end - start);
+        if end < piece.end {
+            pieces.insert(end, piece);
+        }
+        if pieces.is_empty() {
+            let not_on = not_on.clone();
+            self.again.remove(&not_on);
+        }
+        self.again_tasks -= end - start;
+        Some(Cut { range: TaskRange::new(start, end), attempt: piece.attempt })
+    }
+
+    fn take_fresh(
+        &mut self,
+        stage: &Stage,
+        worker: WorkerId,
+        max: u64,
+        fitting: &impl Fn(TaskRange) -> u64,
+    ) -> Option<Cut> {
+        while self.fresh > 0 {
+            let start = self.taken.next_absent(self.cursor);
+            let free_until = self.taken.next_in(start).unwrap_or(self.count).min(self.count);
+            let mut range = TaskRange::new(start, free_until.min(start.saturating_add(max)));
+            let mut attempt = 1;
+            if let Some((index, history)) = stage.histories(range).next() {
+                // Failed before a restart: a grant of its own, since its attempt number is.
+                range.end = if index == start { start + 1 } else { index };
+                if index == start {
+                    attempt = history.attempts() + 1;
+                    if history.could_not_start().contains(&worker) {
+                        self.advance_to(range.end, 1);
+                        self.put_back(stage, range, attempt);
+                        continue;
+                    }
+                }
+            }
+            range.end = start + fitting(range).clamp(1, range.len());
+            self.advance_to(range.end, range.len());
+            return Some(Cut { range, attempt });
+        }
+        None
+    }
+
+    fn advance_to(&mut self, cursor: u64, given_out: u64) {
+        self.cursor = cursor;
+        self.fresh -= given_out;
+        if self.taken.len() > 0 {
+            self.taken.remove_below(cursor);
+        }
+    }
+
+    fn add_again(&mut self, not_on: Vec<WorkerId>, range: TaskRange, attempt: u32) {
+        if range.is_empty() {
+            return;
+        }
+        self.again_tasks += range.len();
+        let pieces = self.again.entry(not_on).or_default();
+        let mut start = range.start;
+        let mut end = range.end;
+        if let Some((before, piece)) = pieces.range(..start).next_back().map(|(s, p)| (*s, *p))
+            && (piece.end, piece.attempt) == (start, attempt)
+        {
+            start = before;
+        }
+        if let Some(piece) = pieces.get(&end).copied().filter(|piece| piece.attempt == attempt) {
+            pieces.remove(&end);
+            end = piece.end;
+        }
+        pieces.insert(start, Again { end, attempt });
+    }
+}
+
+impl Piece for Again {
+    fn end(&self) -> u64 {
+        self.end
+    }
+    fn until(&self, end: u64) -> Self {
+        Self { end, ..*self }
+    }
+}

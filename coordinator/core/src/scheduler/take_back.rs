@@ -1,0 +1,53 @@
+//! Taking back: unstarted work moves from the worker that has most of it to one that has nothing to do.
+
+use gridctl_jobs::id::{StageId, WorkerId};
+use gridctl_jobs::range::TaskRange;
+use gridctl_jobs::units::Cpus;
+
+use super::fleet::TakingBack;
+use super::limits::{TAKE_BACK_LOOKS, TAKE_BACK_WORTH_US};
+use super::{Scheduler, Step};
+use crate::effect::ToWorker;
+
+impl Scheduler {
+    /// Asks for work for a worker for which nothing is pending.
+    pub(super) fn take_back_for(&mut self, cx: &mut Step<'_>, idle: WorkerId) {
+        let Some(free) = self.fleet.ready(idle).map(super::fleet::Machine::free) else { return };
+        if free == Cpus::ZERO {
+            return;
+        }
+        let found =
+            self.fleet.surplus().take(TAKE_BACK_LOOKS).find(|(unstarted, victim, stage)| {
+                *victim != idle && self.is_worth_taking(*unstarted, *victim, *stage, free)
+            });
+        let Some((unstarted, victim, stage)) = found else { return };
+        let Some(token) = self.newest_token(victim, stage) else { return };
+        self.fleet.change_load(victim, stage, |load| load.taking_back = TakingBack::Asked);
+        let tasks = unstarted.div_ceil(2);
+        self.send(cx, victim, ToWorker::TakeBack { token, stage, tasks });
+    }
+
+    fn is_worth_taking(
+        &self,
+        unstarted: u64,
+        victim: WorkerId,
+        stage: StageId,
+        free: Cpus,
+    ) -> bool {
+        let Some(runnable) = self.stages.get(&stage) else { return false };
+        let Some(machine) = self.fleet.get(victim) else { return false };
+        let load = machine.load(stage);
+        let run_time_us = runnable.pace.run_time_us(unstarted).unwrap_or(u64::MAX);
+        runnable.cpus <= free
+            && load.taking_back == TakingBack::No
+            && run_time_us / load.lanes.max(1) >= TAKE_BACK_WORTH_US
+    }
+
+    /// Returns the token of the last grant of a stage that a worker still holds tasks of.
+    fn newest_token(&self, worker: WorkerId, stage: StageId) -> Option<gridctl_jobs::id::Token> {
+        let everything = TaskRange::new(0, self.state.stage(stage)?.counts().total);
+        let newest = gridctl_jobs::id::Token { epoch: self.token.epoch, counter: u64::MAX };
+        let held = self.pieces_of(worker, stage, everything, newest);
+        held.into_iter().map(|(_, granted)| granted.token).max()
+    }
+}

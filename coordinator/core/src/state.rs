@@ -1,0 +1,188 @@
+//! The durable state: the fold of all facts.
+//!
+//! [`State::apply`] is its only mutator; recovery, readers' copies and the live coordinator all run it.
+//! Applying a fact that repeats what is known changes nothing but the count of facts.
+//!
+//! Deliberately absent: decisions, time, and whatever a restart may forget (sessions, grants, queues:
+//! [`Activity`](crate::activity::Activity)).
+
+use std::collections::BTreeMap;
+
+use gridctl_jobs::id::{Epoch, JobId, JobNumber, StageId, StageIndex};
+use gridctl_jobs::state::JobState;
+use gridctl_jobs::units::WallMs;
+
+use crate::effect::FactIndex;
+use crate::fact::{Fact, JobSubmitted};
+
+pub use self::directory::{
+    Directory, EnrolledUser, EnrolledWorker, Identity, JoinToken, LOCAL_ADMIN,
+};
+pub use self::job::Job;
+pub use self::stage::{Counts, DoneRange, DoneTask, Skipped, Stage};
+pub use self::task::{FAILED_ATTEMPTS_KEPT, FailedAttempt, History};
+
+mod directory;
+mod job;
+mod stage;
+mod task;
+
+/// Everything that must survive.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub struct State {
+    applied: FactIndex,
+    epoch: Epoch,
+    jobs: BTreeMap<JobId, Job>,
+    numbers: BTreeMap<JobNumber, JobId>,
+    /// Jobs that have not ended, in order of submission.
+    open: BTreeMap<JobNumber, JobId>,
+    directory: Directory,
+}
+
+impl State {
+    /// Makes the state of a grid where nothing has happened yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Takes a fact in. Repeats, and facts about what is unknown or over, change nothing.
+    pub fn apply(&mut self, fact: &Fact) {
+        self.applied = FactIndex(self.applied.0 + 1);
+        match fact {
+            Fact::EpochStarted { epoch, at: _ } => self.epoch = self.epoch.max(*epoch),
+            Fact::JobSubmitted(submitted) => self.apply_submitted(submitted),
+            Fact::RangeDone(done) => self.on_stage(done.stage, |stage| {
+                stage.apply_range_done(done);
+                Some(done.span.started)
+            }),
+            Fact::TaskDone(done) => self.on_stage(done.stage, |stage| {
+                stage.apply_task_done(done);
+                Some(done.span.started)
+            }),
+            Fact::TaskFailed(failed) => {
+                self.on_stage(failed.stage, |stage| {
+                    stage.apply_task_failed(failed);
+                    Some(failed.span.started)
+                });
+                if let Some(job) = self.jobs.get_mut(&failed.stage.job) {
+                    job.note_failure(failed);
+                }
+            }
+            Fact::StageSkipped { stage, because, at } => self.on_stage(*stage, |stage| {
+                stage.apply_skipped(*because, *at);
+                None
+            }),
+            Fact::TasksCancelled { stage, range, fence, by: _, at: _ } => {
+                self.on_stage(*stage, |stage| {
+                    stage.apply_cancelled(*range, *fence);
+                    None
+                });
+            }
+            Fact::JobEnded { job, state, at } => self.apply_ended(*job, *state, *at),
+            Fact::TokenCreated(created) => self.directory.apply_token_created(created),
+            Fact::TokenRevoked { token, by: _, at: _ } => {
+                self.directory.apply_token_revoked(*token)
+            }
+            Fact::WorkerEnrolled { worker, name, key, token, at } => {
+                self.directory.apply_worker_enrolled(*worker, name, *key, *token, *at);
+            }
+            Fact::UserEnrolled { user, name, role, key, token, at } => {
+                self.directory.apply_user_enrolled(*user, name, *role, *key, *token, *at);
+            }
+        }
+    }
+
+    /// Counts the facts applied: the index of the last.
+    pub const fn applied(&self) -> FactIndex {
+        self.applied
+    }
+
+    /// Returns the epoch of the last coordinator's life that began.
+    pub const fn epoch(&self) -> Epoch {
+        self.epoch
+    }
+
+    /// Returns a job by its id.
+    pub fn job(&self, id: JobId) -> Option<&Job> {
+        self.jobs.get(&id)
+    }
+
+    /// Returns a job by its number.
+    pub fn job_by_number(&self, number: JobNumber) -> Option<&Job> {
+        self.jobs.get(self.numbers.get(&number)?)
+    }
+
+    /// Lists all jobs in order of their numbers, which is that of submission.
+    pub fn jobs(&self) -> impl DoubleEndedIterator<Item = &Job> {
+        self.numbers.values().filter_map(|id| self.jobs.get(id))
+    }
+
+    /// Lists the jobs that have not ended, in order of their numbers.
+    pub fn open_jobs(&self) -> impl DoubleEndedIterator<Item = &Job> {
+        self.open.values().filter_map(|id| self.jobs.get(id))
+    }
+
+    /// Counts the jobs that have not ended.
+    pub fn open_job_count(&self) -> usize {
+        self.open.len()
+    }
+
+    /// Returns a stage of a job.
+    pub fn stage(&self, id: StageId) -> Option<&Stage> {
+        self.jobs.get(&id.job)?.stage(id.stage)
+    }
+
+    /// Returns who is enrolled, and the join tokens.
+    pub const fn directory(&self) -> &Directory {
+        &self.directory
+    }
+
+    /// Returns the number that the next job gets.
+    pub(crate) fn next_number(&self) -> JobNumber {
+        JobNumber(self.numbers.last_key_value().map_or(0, |(number, _)| number.0) + 1)
+    }
+
+    /// Panics with what is broken.
+    pub(crate) fn check_invariants(&self) {
+        assert_eq!(self.jobs.len(), self.numbers.len(), "every job has one number");
+        for job in self.jobs.values() {
+            job.check_invariants();
+            let open = self.open.contains_key(&job.number());
+            assert_eq!(
+                open,
+                job.ended().is_none(),
+                "job {}: open and ended disagree",
+                job.number()
+            );
+        }
+    }
+
+    fn apply_submitted(&mut self, submitted: &JobSubmitted) {
+        if self.jobs.contains_key(&submitted.id) || self.numbers.contains_key(&submitted.number) {
+            return;
+        }
+        self.numbers.insert(submitted.number, submitted.id);
+        self.open.insert(submitted.number, submitted.id);
+        self.jobs.insert(submitted.id, Job::new(submitted));
+    }
+
+    fn apply_ended(&mut self, job: JobId, state: JobState, at: WallMs) {
+        if let Some(job) = self.jobs.get_mut(&job) {
+            job.apply_ended(state, at);
+            self.open.remove(&job.number());
+        }
+    }
+
+    /// Changes a stage and keeps its job's sums; `change` returns when something of it began.
+    fn on_stage(&mut self, id: StageId, change: impl FnOnce(&mut Stage) -> Option<WallMs>) {
+        if let Some(job) = self.jobs.get_mut(&id.job) {
+            job.on_stage(id.stage, change);
+        }
+    }
+}
+
+/// Names the stage of a job at a place.
+pub(crate) fn stage_id(job: JobId, index: usize) -> StageId {
+    let index = u32::try_from(index).expect("a job has at most 1,024 stages");
+    StageId { job, stage: StageIndex(index) }
+}
