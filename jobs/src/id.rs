@@ -20,7 +20,9 @@ pub struct StageIndex(pub u32);
 /// A stage of a certain job.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 pub struct StageId {
+    /// The job.
     pub job: JobId,
+    /// The stage's place in it.
     pub stage: StageIndex,
 }
 
@@ -45,7 +47,9 @@ pub struct Epoch(pub u64);
     Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default, Serialize, Deserialize,
 )]
 pub struct Token {
+    /// The life of the coordinator that gave it.
     pub epoch: Epoch,
+    /// Grows within an epoch.
     pub counter: u64,
 }
 

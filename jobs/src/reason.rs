@@ -9,28 +9,64 @@ use crate::units::Cpus;
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum WaitReason {
     /// Stages that it needs have not all succeeded yet; their names, and how many tasks are still open.
-    Needs { stages: Vec<NeededStage> },
+    Needs {
+        /// The stages that are not done yet.
+        stages: Vec<NeededStage>,
+    },
     /// No worker is connected.
     NoWorkers,
     /// No connected worker has as many cpus as one task asks for.
-    TooManyCpus { wanted: Cpus, largest: Cpus, largest_worker: WorkerId },
+    TooManyCpus {
+        /// What one task asks for.
+        wanted: Cpus,
+        /// What the largest worker has.
+        largest: Cpus,
+        /// Which one that is.
+        largest_worker: WorkerId,
+    },
     /// Every worker that could run it is busy.
-    Busy { wanted: Cpus, free: Cpus },
+    Busy {
+        /// What one task asks for.
+        wanted: Cpus,
+        /// What is free at most on one worker.
+        free: Cpus,
+    },
     /// A job of higher priority, or an older one of the same, is served first.
-    Behind { job: JobNumber, priority: i32 },
+    Behind {
+        /// The job that is served first.
+        job: JobNumber,
+        /// Its priority.
+        priority: i32,
+    },
     /// After a restart: workers may still run it, so nothing is granted for one lease.
-    RestartWindow { remaining_ms: u64 },
+    RestartWindow {
+        /// How long it still lasts.
+        remaining_ms: u64,
+    },
     /// Failed tasks wait a while before they are tried again.
-    Backoff { tasks: u64, next_in_ms: u64 },
+    Backoff {
+        /// How many tasks wait so.
+        tasks: u64,
+        /// When the first of them is tried again.
+        next_in_ms: u64,
+    },
     /// Every connected worker already could not start it; waits for another one.
-    CouldNotStartHere { tasks: u64 },
+    CouldNotStartHere {
+        /// How many tasks wait so.
+        tasks: u64,
+    },
     /// Every worker that could take it is suspected to be lost (its connection is gone).
-    Suspect { workers: u64 },
+    Suspect {
+        /// How many workers are suspected.
+        workers: u64,
+    },
 }
 
 /// A stage that another waits for.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct NeededStage {
+    /// Its name.
     pub name: String,
+    /// How many of its tasks are not done.
     pub open: u64,
 }

@@ -15,6 +15,7 @@ use crate::units::Cpus;
 /// A whole job.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct JobSpec {
+    /// See [`check_job_name`](crate::name::check_job_name).
     pub name: String,
     /// -1000 to 1000; higher first.
     pub priority: i32,
@@ -25,27 +26,36 @@ pub struct JobSpec {
 /// One stage: what runs, for which items, after what.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct StageSpec {
+    /// Unique in its job; see [`check_stage_name`](crate::name::check_stage_name).
     pub name: String,
+    /// One task each.
     pub items: Items,
     /// Stages of which every task must have succeeded first.
     pub needs: Vec<StageIndex>,
     /// How many attempts more a task gets after its own failures.
     pub retries: u32,
+    /// What each of its tasks runs.
     pub task: Arc<TaskTemplate>,
 }
 
 /// What every task of a stage runs, before its item is filled in; this is what a worker is sent.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct TaskTemplate {
+    /// The program, script or function.
     pub run: Run,
+    /// Environment variables by name; none begins with `GRID_`.
     pub env: BTreeMap<String, Template>,
+    /// What is on standard input.
     pub stdin: Stdin,
-    /// The directory to start in; the task's own scratch directory where it is `None`.
+    /// The directory to start in, absolute once filled in; the task's own scratch directory where it is `None`.
     pub cwd: Option<Template>,
+    /// How many cpus an attempt occupies.
     pub cpus: Cpus,
     /// Of one attempt.
     pub timeout: Option<Duration>,
+    /// What becomes of standard output.
     pub stdout: Keep,
+    /// What becomes of standard error.
     pub stderr: Keep,
 }
 
@@ -53,11 +63,22 @@ pub struct TaskTemplate {
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub enum Run {
     /// A program and its arguments, as given, without a shell. Never empty.
-    Command { argv: Vec<Template> },
+    Command {
+        /// The program first.
+        argv: Vec<Template>,
+    },
     /// The text of a script; its `#!` line is honoured, `/bin/sh -eu` without one. Never filled in.
-    Script { text: String },
+    Script {
+        /// The whole script.
+        text: String,
+    },
     /// A function that the worker has, by name.
-    Function { name: String, args: Args },
+    Function {
+        /// The name it is registered by.
+        name: String,
+        /// What it is called with.
+        args: Args,
+    },
 }
 
 /// The argument of a function, before its item is filled in.
@@ -71,15 +92,25 @@ pub enum Args {
 
 /// A JSON value with placeholders in its strings. (A type of its own, since `serde_json::Value` cannot
 /// be read back from postcard, which does not describe itself.)
+///
+/// It travels as a flat list of values in order, so that a peer cannot make us recurse over what it nests:
+/// reading one that is nested deeper than [`ARGS_DEPTH_MAX`](crate::limits::ARGS_DEPTH_MAX) is an error.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(try_from = "crate::args::FlatArgs", into = "crate::args::FlatArgs")]
 pub enum ArgValue {
+    /// Nothing.
     Null,
+    /// True or false.
     Bool(bool),
+    /// A whole number.
     Integer(i64),
+    /// Another number, finite.
     Float(f64),
+    /// Text; a value of another type where it is nothing but one placeholder.
     Text(Template),
+    /// Values in order.
     Array(Vec<ArgValue>),
-    /// In the order of the file.
+    /// In the order of the keys.
     Object(Vec<(String, ArgValue)>),
 }
 
@@ -88,15 +119,18 @@ pub enum ArgValue {
 pub enum Stdin {
     /// Nothing (`/dev/null`).
     Empty,
+    /// This text.
     Text(Template),
-    /// A file on the worker's machine; relative to the directory the task starts in.
+    /// A file on the worker's machine; absolute once filled in.
     File(Template),
 }
 
 /// What becomes of an output stream.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Keep {
+    /// It is kept with the job.
     Keep,
+    /// It goes to `/dev/null`.
     Discard,
 }
 
@@ -110,7 +144,12 @@ pub enum Items {
     /// Texts (`list`, `lines`).
     Texts(Arc<ItemList>),
     /// Files: paths as matched, and the directory they are relative to.
-    Files { base: String, paths: Arc<ItemList> },
+    Files {
+        /// Absolute.
+        base: String,
+        /// As matched.
+        paths: Arc<ItemList>,
+    },
 }
 
 /// Numbers `first, first + step, …`, `numbers` of them, `chunk` to a task.
@@ -119,9 +158,13 @@ pub enum Items {
 /// fits an `i64`, and there are at most 2^32 tasks. With a chunk, the step is 1.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Numbers {
+    /// The first number.
     pub first: i64,
+    /// How far each number is from the one before.
     pub step: u64,
+    /// How many numbers there are.
     pub numbers: u64,
+    /// How many numbers make a task; each is one of its own where it is `None`.
     pub chunk: Option<u64>,
 }
 
@@ -135,26 +178,36 @@ pub struct ItemList {
 /// What a worker needs once to run any task of a stage.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct StageOrder {
+    /// The job.
     pub job: JobId,
+    /// The job as people type it; what `{job}` and `GRID_JOB` give.
     pub number: JobNumber,
+    /// The job's name.
     pub job_name: String,
+    /// The stage's place in the job.
     pub stage: StageIndex,
+    /// The stage's name.
     pub stage_name: String,
     /// How many tasks the stage has.
     pub count: u64,
+    /// What each task runs.
     pub task: Arc<TaskTemplate>,
+    /// Where its items come from.
     pub source: ItemSource,
 }
 
 /// Where a worker gets the items of a stage from.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub enum ItemSource {
+    /// There is one task without an item.
     Single,
+    /// They are computed.
     Numbers(Numbers),
     /// They come with each grant.
     Texts,
     /// Paths come with each grant; they are relative to `base`.
     Files {
+        /// Absolute.
         base: String,
     },
 }

@@ -22,11 +22,17 @@ pub enum JobState {
 /// What a task is doing.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
 pub enum TaskState {
+    /// It was not begun, or will be tried again.
     Waiting,
+    /// A worker has begun it.
     Running,
+    /// A result of it is committed.
     Done,
+    /// It failed for good.
     Failed,
+    /// It was cancelled.
     Cancelled,
+    /// It could not run because something before it failed.
     Skipped,
 }
 
@@ -34,15 +40,27 @@ pub enum TaskState {
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Failure {
     /// The program ended with this code, not 0.
-    Exit { code: i32 },
+    Exit {
+        /// The code.
+        code: i32,
+    },
     /// A function returned an error, panicked, or its result was too large.
-    Error { message: String },
+    Error {
+        /// What the function said.
+        message: String,
+    },
     /// The program was ended by this signal, which was not ours.
-    Signal { signal: i32 },
+    Signal {
+        /// The signal's number.
+        signal: i32,
+    },
     /// The attempt ran longer than the stage's `timeout`.
     Timeout,
     /// The program could not be started there: not found, no such directory, no such function.
-    CouldNotStart { message: String },
+    CouldNotStart {
+        /// What the worker's machine said.
+        message: String,
+    },
 }
 
 impl JobState {

@@ -1,0 +1,14 @@
+//! Reading a job file: from text to a [`Job`](crate::job::Job), or to all that is wrong with it.
+//!
+//! Here it is checked that the file is TOML, that every key is known and in its table, and that every value
+//! has its type; what the values mean together is checked on the job itself, as for one that was built in a
+//! program. Deliberately absent: any look at a disk.
+
+mod args;
+mod for_each;
+mod keys;
+mod parse;
+mod stage;
+mod values;
+
+pub(crate) use parse::parse;
