@@ -1,0 +1,145 @@
+//! The lines that an operator reads: who came and went, what was submitted and how it ended.
+//!
+//! A line is made while the views are locked, and written after: a log that blocks holds no reader up.
+
+use gridctl_core::activity::{Change, WorkerState};
+use gridctl_core::fact::{Fact, TokenRole, UserRole};
+use gridctl_core::state::State;
+use gridctl_jobs::id::{Epoch, JobId, JobNumber, UserId, WorkerId};
+use gridctl_jobs::state::JobState;
+use gridctl_jobs::units::Cpus;
+
+use crate::views::Content;
+
+/// A line to come.
+#[derive(Debug)]
+pub(super) enum Line {
+    Epoch(Epoch),
+    Submitted { job: JobNumber, id: JobId, name: String, owner: String, tasks: u64 },
+    Ended { job: JobNumber, state: JobState, done: u64, failed: u64, cancelled: u64, skipped: u64 },
+    TokenCreated { token: u64, role: TokenRole, by: String },
+    TokenRevoked { token: u64, by: String },
+    WorkerJoined { worker: WorkerId, name: String },
+    UserJoined { user: UserId, name: String, role: UserRole },
+    WorkerReady { name: String, cpus: Cpus },
+    WorkerSuspect { name: String },
+    WorkerLost { name: String },
+    WorkerLeft { name: String },
+}
+
+/// Makes the line of a fact that was just applied, if it matters to an operator.
+pub(super) fn of_fact(fact: &Fact, state: &State) -> Option<Line> {
+    match fact {
+        Fact::EpochStarted { epoch, at: _ } => Some(Line::Epoch(*epoch)),
+        Fact::JobSubmitted(submitted) => Some(Line::Submitted {
+            job: submitted.number,
+            id: submitted.id,
+            name: submitted.spec.name.clone(),
+            owner: user_name(state, submitted.owner),
+            tasks: submitted.spec.stages.iter().map(|stage| stage.items.count()).sum(),
+        }),
+        Fact::JobEnded { job, state: ended, at: _ } => {
+            let job = state.job(*job)?;
+            let counts = job.counts();
+            Some(Line::Ended {
+                job: job.number(),
+                state: *ended,
+                done: counts.done,
+                failed: counts.failed,
+                cancelled: counts.cancelled,
+                skipped: counts.skipped,
+            })
+        }
+        Fact::TokenCreated(created) => {
+            let by = user_name(state, created.by);
+            Some(Line::TokenCreated { token: created.token.0, role: created.role, by })
+        }
+        Fact::TokenRevoked { token, by, at: _ } => {
+            Some(Line::TokenRevoked { token: token.0, by: user_name(state, *by) })
+        }
+        Fact::WorkerEnrolled { worker, name, key: _, token: _, at: _ } => {
+            Some(Line::WorkerJoined { worker: *worker, name: name.clone() })
+        }
+        Fact::UserEnrolled { user, name, role, key: _, token: _, at: _ } => {
+            Some(Line::UserJoined { user: *user, name: name.clone(), role: *role })
+        }
+        // Too many to be told one by one; `gridctl tasks` tells them.
+        Fact::RangeDone(_)
+        | Fact::TaskDone(_)
+        | Fact::TaskFailed(_)
+        | Fact::StageSkipped { .. }
+        | Fact::TasksCancelled { .. } => None,
+    }
+}
+
+/// Makes the line of a change that is about to be applied, if it matters to an operator.
+pub(super) fn of_change(change: &Change, before: &Content) -> Option<Line> {
+    match change {
+        Change::Worker { worker, activity } => {
+            let was = before.activity.workers.get(worker).map(|before| before.state);
+            if was == Some(activity.state) {
+                return None;
+            }
+            let name = worker_name(&before.state, *worker);
+            Some(match activity.state {
+                WorkerState::Ready => Line::WorkerReady { name, cpus: activity.cpus },
+                WorkerState::Suspect => Line::WorkerSuspect { name },
+                WorkerState::Lost => Line::WorkerLost { name },
+            })
+        }
+        Change::WorkerLeft { worker } => {
+            Some(Line::WorkerLeft { name: worker_name(&before.state, *worker) })
+        }
+        Change::Granted { .. }
+        | Change::Started { .. }
+        | Change::Released { .. }
+        | Change::Backoff { .. }
+        | Change::Window { .. } => None,
+    }
+}
+
+impl Line {
+    /// Writes the line.
+    pub(super) fn write(self) {
+        match self {
+            Self::Epoch(epoch) => tracing::info!(epoch = epoch.0, "a new epoch began"),
+            Self::Submitted { job, id, name, owner, tasks } => {
+                tracing::info!(%job, %id, ?name, owner, tasks, "job submitted");
+            }
+            Self::Ended { job, state, done, failed, cancelled, skipped } => {
+                tracing::info!(%job, %state, done, failed, cancelled, skipped, "job ended");
+            }
+            Self::TokenCreated { token, role, by } => {
+                tracing::info!(token, ?role, by, "join token created")
+            }
+            Self::TokenRevoked { token, by } => tracing::info!(token, by, "join token revoked"),
+            Self::WorkerJoined { worker, name } => {
+                tracing::info!(worker = name, id = worker.0, "worker joined")
+            }
+            Self::UserJoined { user, name, role } => {
+                tracing::info!(user = name, id = user.0, ?role, "user joined");
+            }
+            Self::WorkerReady { name, cpus } => {
+                tracing::info!(worker = name, %cpus, "worker connected")
+            }
+            Self::WorkerSuspect { name } => {
+                tracing::warn!(worker = name, "worker disconnected; its lease runs on");
+            }
+            Self::WorkerLost { name } => {
+                tracing::warn!(worker = name, "worker lost; its tasks go to others")
+            }
+            Self::WorkerLeft { name } => tracing::info!(worker = name, "worker left"),
+        }
+    }
+}
+
+fn user_name(state: &State, user: UserId) -> String {
+    state.directory().user(user).map_or_else(|| user.0.to_string(), |user| user.name.clone())
+}
+
+fn worker_name(state: &State, worker: WorkerId) -> String {
+    state
+        .directory()
+        .worker(worker)
+        .map_or_else(|| worker.0.to_string(), |worker| worker.name.clone())
+}

@@ -1,0 +1,278 @@
+//! Starting: open, recover, begin a life, and only then let anybody in.
+
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, SystemTime};
+
+use gridctl_core::effect::FactIndex;
+use gridctl_core::event::Caller;
+use gridctl_core::fact::UserRole;
+use gridctl_core::scheduler::{Config, Scheduler};
+use gridctl_core::state::{LOCAL_ADMIN, State};
+use gridctl_jobs::id::Epoch;
+use gridctl_transport::authority::{
+    Authority, CoordinatorCertificate, IssueError, OpenAuthorityError,
+};
+use gridctl_transport::endpoint::{BindError, Listener, ServeError, ServingCertificate, Timing};
+use gridctl_transport::message::client::TokenRole;
+use thiserror::Error;
+use tokio::runtime::Handle;
+use tokio::sync::mpsc;
+
+use crate::config::CoordinatorConfig;
+use crate::disk::{OpenDiskError, RealDisk};
+use crate::failure::Failure;
+use crate::handle::{CoordinatorHandle, Running};
+use crate::journal::{JournalSender, JournalThread, OpenStoreError, Recovered, Store, StoreConfig};
+use crate::kept::{self, KeptError};
+use crate::leases::Leases;
+use crate::limits::STANDING_TOKEN_VALID_MS;
+use crate::reactor::{Input, Reactor, ReactorHandle};
+use crate::session::{self, Room, Shared, create_token};
+use crate::views::Views;
+use crate::{addresses, clock};
+
+/// Where in the data directory the authority has its files.
+const AUTHORITY_DIR: &str = "authority";
+/// How often the coordinator looks whether its certificate is to be made anew: a sleep until then would
+/// not count the time that the machine is suspended.
+const RENEWAL_CHECK_EVERY: Duration = Duration::from_secs(6 * 3600);
+
+/// The coordinator of a grid.
+#[derive(Debug)]
+pub struct Coordinator;
+
+/// Why a coordinator cannot start.
+#[derive(Debug, Error)]
+pub enum StartError {
+    /// The data directory cannot be opened, or another process serves it.
+    #[error(transparent)]
+    Disk(#[from] OpenDiskError),
+    /// The name of the grid or the port cannot be kept, or is another one.
+    #[error(transparent)]
+    Kept(#[from] KeptError),
+    /// What is stored is damaged, or of a newer version.
+    #[error(transparent)]
+    Store(#[from] OpenStoreError),
+    /// The certificate authority cannot be opened.
+    #[error(transparent)]
+    Authority(#[from] OpenAuthorityError),
+    /// The coordinator's own certificate cannot be made.
+    #[error("the coordinator's own certificate cannot be made")]
+    Certificate(#[source] IssueError),
+    /// TLS does not take the coordinator's own certificate.
+    #[error(transparent)]
+    Serve(#[from] ServeError),
+    /// The port cannot be listened on.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// The system gives no thread, or no address of the socket.
+    #[error("the system refused a thread or a socket")]
+    System(#[source] io::Error),
+    /// It failed before it served anybody.
+    #[error(transparent)]
+    Failed(#[from] Failure),
+}
+
+/// What was found in the data directory.
+struct Opened {
+    store: Store,
+    state: State,
+    recovered: Recovered,
+    authority: Authority,
+    grid: String,
+    kept_port: Option<u16>,
+}
+
+impl Coordinator {
+    /// Starts a coordinator in the runtime of the caller, and returns once it serves.
+    ///
+    /// # Errors
+    /// [`StartError`] says what is wrong and what to do about it; nothing is left running then.
+    pub async fn start(config: CoordinatorConfig) -> Result<CoordinatorHandle, StartError> {
+        let settings = config.settings().clone();
+        let opened =
+            tokio::task::spawn_blocking(move || open(&settings.data_dir, settings.grid.as_deref()));
+        let opened =
+            opened.await.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))?;
+        let serving = ServingCertificate::new(own_certificate(&opened.authority, &opened.grid)?)?;
+        let listener = listen(&config, &opened, &serving)?;
+        let local = listener.local_address().map_err(StartError::System)?;
+        let first_start = opened.recovered.last == FactIndex::default();
+
+        let leases = Arc::new(Leases::new(config.lease_ms()));
+        let views = Arc::new(Views::new(opened.state.clone(), Arc::clone(&leases)));
+        let results = Arc::clone(opened.store.results());
+        let (journal, journal_thread) =
+            JournalThread::spawn(opened.store).map_err(StartError::System)?;
+        let (reactor, inputs) = ReactorHandle::new();
+        let before = opened.state.epoch();
+        let scheduler = Scheduler::new(Config::new(config.lease_ms(), seed()), opened.state);
+        let loop_of = Reactor::new(
+            scheduler,
+            opened.recovered.last,
+            journal.clone(),
+            Arc::clone(&views),
+            Arc::clone(&leases),
+        );
+        let mut running = Running::new(journal_thread);
+        spawn_reactor(loop_of, inputs, &mut running, journal)?;
+
+        let epoch = first_epoch(&views, before, &mut running).await?;
+        let shared = Arc::new(Shared {
+            reactor,
+            views,
+            leases,
+            results,
+            authority: opened.authority,
+            grid: opened.grid,
+            epoch,
+            heartbeat_ms: config.heartbeat_ms(),
+            advertised: addresses::advertised(&config.settings().advertise, local),
+            room: Room::default(),
+            stopping: running.stopping(),
+        });
+        let worker_token = standing_token(&shared, &running).await?;
+        tracing::info!(
+            grid = shared.grid, address = %local, advertised = ?shared.advertised, epoch = epoch.0,
+            facts = opened.recovered.last.0, "serving"
+        );
+        running.spawn(session::accept(listener, Arc::clone(&shared), running.stopping()));
+        running.spawn_helper({
+            let shared = Arc::clone(&shared);
+            async move { shared.leases.keep_expiring(&shared.reactor).await }
+        });
+        running.spawn_helper(keep_certificate(Arc::clone(&shared), serving));
+        Ok(CoordinatorHandle::new(shared, running, local, worker_token, first_start))
+    }
+}
+
+fn open(root: &Path, grid: Option<&str>) -> Result<Opened, StartError> {
+    let disk = RealDisk::open(root)?;
+    let grid = kept::grid_name(root, grid)?;
+    let kept_port = kept::port(root)?;
+    let authority = Authority::open_or_create(&root.join(AUTHORITY_DIR), SystemTime::now())?;
+    let mut state = State::new();
+    let (store, recovered) =
+        Store::open(Arc::new(disk), StoreConfig::default(), &mut |_, fact| state.apply(&fact))?;
+    if let Some(cut) = &recovered.cut {
+        tracing::warn!(
+            file = %cut.file.display(), offset = cut.offset, after = cut.after.0,
+            "the last write of the journal was not whole and never acknowledged; it was cut"
+        );
+    }
+    Ok(Opened { store, state, recovered, authority, grid, kept_port })
+}
+
+fn own_certificate(
+    authority: &Authority,
+    grid: &str,
+) -> Result<CoordinatorCertificate, StartError> {
+    authority.coordinator_certificate(grid, SystemTime::now()).map_err(StartError::Certificate)
+}
+
+/// Takes the port before anything is begun; nobody is let in yet.
+fn listen(
+    config: &CoordinatorConfig,
+    opened: &Opened,
+    serving: &ServingCertificate,
+) -> Result<Listener, StartError> {
+    let settings = config.settings();
+    let picks = settings.listen.port() == 0;
+    let mut address = settings.listen;
+    if let Some(port) = opened.kept_port.filter(|_| picks) {
+        address.set_port(port);
+    }
+    let timing = Timing::for_lease(settings.lease);
+    let listener =
+        Listener::bind(address, opened.authority.certificate(), serving.clone(), timing)?;
+    if picks && opened.kept_port.is_none() {
+        let port = listener.local_address().map_err(StartError::System)?.port();
+        kept::keep_port(&settings.data_dir, port)?;
+    }
+    Ok(listener)
+}
+
+/// Gives the reactor a thread of its own: however many sessions are awake, it gets a turn.
+fn spawn_reactor(
+    reactor: Reactor,
+    inputs: mpsc::Receiver<Input>,
+    running: &mut Running,
+    journal: JournalSender,
+) -> Result<(), StartError> {
+    let runtime = Handle::current();
+    let stop = running.reactor_stops();
+    let ended = running.reactor_ended();
+    let run = move || {
+        let outcome = runtime.block_on(reactor.run(inputs, stop));
+        // The last sender: with it gone, the journal ends too.
+        drop(journal);
+        ended.tell(outcome.map_err(Failure::from));
+    };
+    let thread =
+        thread::Builder::new().name("reactor".to_owned()).spawn(run).map_err(StartError::System)?;
+    running.reactor_thread(thread);
+    Ok(())
+}
+
+/// Waits until this life's epoch is durable: nobody is welcomed by an epoch that could be given out again.
+async fn first_epoch(
+    views: &Views,
+    before: Epoch,
+    running: &mut Running,
+) -> Result<Epoch, StartError> {
+    let mut changes = views.changes();
+    loop {
+        let epoch = views.epoch();
+        if epoch > before {
+            return Ok(epoch);
+        }
+        tokio::select! {
+            changed = changes.changed() => changed.expect("the views are here"),
+            failure = running.failed() => return Err(failure.into()),
+        }
+    }
+}
+
+/// Makes the token of the line `gridctl worker --join TOKEN`: any number of workers, for a day.
+async fn standing_token(shared: &Shared, running: &Running) -> Result<String, StartError> {
+    let caller = Caller { user: LOCAL_ADMIN, role: UserRole::Admin };
+    let made = create_token(shared, caller, TokenRole::Worker, None, STANDING_TOKEN_VALID_MS);
+    match made.await {
+        Ok(Ok((_, text))) => Ok(text),
+        Ok(Err(refused)) => unreachable!("an admin may make join tokens: {}", refused.message),
+        Err(_) => Err(running.failed().await.into()),
+    }
+}
+
+/// Makes the coordinator's own certificate anew when half its time has passed.
+async fn keep_certificate(shared: Arc<Shared>, serving: ServingCertificate) {
+    let mut renew_at = SystemTime::now() + gridctl_transport::authority::CERTIFICATE_LIFETIME / 2;
+    loop {
+        tokio::time::sleep(RENEWAL_CHECK_EVERY).await;
+        if SystemTime::now() < renew_at {
+            continue;
+        }
+        match own_certificate(&shared.authority, &shared.grid) {
+            Ok(certificate) => {
+                let next = certificate.renew_at();
+                match serving.replace(certificate) {
+                    Ok(()) => renew_at = next,
+                    Err(error) => {
+                        tracing::error!(%error, "the coordinator's new certificate cannot be used")
+                    }
+                }
+            }
+            Err(error) => {
+                tracing::error!(%error, "the coordinator's certificate cannot be made anew")
+            }
+        }
+    }
+}
+
+/// Of the jitter of retries: anything will do that differs from life to life.
+fn seed() -> u64 {
+    clock::wall().0
+}
