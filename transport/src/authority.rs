@@ -217,13 +217,17 @@ impl Authority {
         if identity.role() == Role::Coordinator {
             return Err(IssueError::Coordinator);
         }
-        if signing_request.len() > SIGNING_REQUEST_BYTES_MAX {
-            return Err(IssueError::RequestTooLarge { bytes: signing_request.len() });
-        }
-        let request = CertificateSigningRequestDer::from(signing_request);
-        let request =
-            CertificateSigningRequestParams::from_der(&request).map_err(IssueError::Request)?;
+        let request = read_signing_request(signing_request)?;
         Ok(self.sign(&request.public_key, identity, now)?.to_vec())
+    }
+
+    /// Returns the raw public key that a signing request (DER) wants a certificate for, once it is found
+    /// to be signed by that key: the same key that asks again is the same enrolment.
+    ///
+    /// # Errors
+    /// [`IssueError`] where the request is too large, malformed or not signed by its own key.
+    pub fn requested_key(signing_request: &[u8]) -> Result<Vec<u8>, IssueError> {
+        Ok(read_signing_request(signing_request)?.public_key.der_bytes().to_vec())
     }
 
     /// Makes a certificate and key for the coordinator itself: at every start, and again when
@@ -278,6 +282,23 @@ impl CoordinatorCertificate {
     pub const fn renew_at(&self) -> SystemTime {
         self.renew_at
     }
+
+    /// Makes one of whatever a test wants to pretend with.
+    #[cfg(test)]
+    pub(crate) const fn for_test(
+        chain: Vec<CertificateDer<'static>>,
+        key: PrivateKeyDer<'static>,
+    ) -> Self {
+        Self { chain, key, renew_at: SystemTime::UNIX_EPOCH }
+    }
+}
+
+fn read_signing_request(der: &[u8]) -> Result<CertificateSigningRequestParams, IssueError> {
+    if der.len() > SIGNING_REQUEST_BYTES_MAX {
+        return Err(IssueError::RequestTooLarge { bytes: der.len() });
+    }
+    let request = CertificateSigningRequestDer::from(der);
+    CertificateSigningRequestParams::from_der(&request).map_err(IssueError::Request)
 }
 
 fn parse_key(path: &Path, pem: &str) -> Result<KeyPair, OpenAuthorityError> {
@@ -297,3 +318,6 @@ fn serial_number() -> SerialNumber {
     bytes[0] &= 0x7f;
     SerialNumber::from_slice(&bytes)
 }
+
+#[cfg(test)]
+mod tests;

@@ -146,3 +146,52 @@ fn validity(certificate: &X509Certificate<'_>) -> Validity {
         not_after_seconds: seconds(certificate.validity().not_after.timestamp()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn validity(from: u64, until: u64) -> Validity {
+        Validity { not_before_seconds: from, not_after_seconds: until }
+    }
+
+    fn seconds(seconds: u64) -> SystemTime {
+        UNIX_EPOCH + Duration::from_secs(seconds)
+    }
+
+    #[test]
+    fn a_certificate_holds_from_its_first_second_to_its_last() {
+        let validity = validity(1000, 2000);
+        assert!(validity.check(seconds(999)).is_err());
+        assert_eq!(validity.check(seconds(1000)), Ok(()));
+        assert_eq!(validity.check(seconds(2000) + Duration::from_millis(999)), Ok(()));
+        assert!(validity.check(seconds(2001)).is_err());
+    }
+
+    #[test]
+    fn a_refusal_for_time_names_both_clocks() {
+        let validity = validity(1_000_000_000, 2_000_000_000);
+        let early = validity.check(seconds(900_000_000)).unwrap_err().to_string();
+        assert!(early.contains("from 2001-09-09T01:46:40Z"), "{early}");
+        assert!(early.contains("coordinator's clock said 2001-09-09T01:56:40Z"), "{early}");
+        assert!(early.contains("this machine says 1998-07-09T16:00:00Z"), "{early}");
+        let late = validity.check(seconds(2_100_000_000)).unwrap_err().to_string();
+        assert!(late.contains("until 2033-05-18T03:33:20Z"), "{late}");
+        assert!(late.contains("this machine says 2036-07-18T13:20:00Z"), "{late}");
+    }
+
+    #[test]
+    fn times_beyond_what_can_be_written_are_written_as_the_last_that_can() {
+        assert_eq!(at(seconds(u64::from(u32::MAX) * 1000)), "9999-12-31T23:59:59Z");
+        assert_eq!(at(UNIX_EPOCH - Duration::from_secs(5)), "1970-01-01T00:00:00Z");
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_reading_panic(bytes in proptest::collection::vec(any::<u8>(), 0..600)) {
+            prop_assert!(PeerCertificate::read(&bytes).is_err());
+        }
+    }
+}

@@ -298,3 +298,6 @@ fn to_pem(certificate: &[u8]) -> String {
     pem.push_str("-----END CERTIFICATE-----\n");
     pem
 }
+
+#[cfg(test)]
+mod tests;

@@ -64,7 +64,7 @@ pub(crate) fn write_atomically(
     text: &str,
     readable: Readable,
 ) -> Result<(), FileError> {
-    let temporary = path.with_added_extension("new");
+    let temporary = with_suffix(path, ".new");
     let fail = |source| FileError::new("write", path, source);
     // One left behind by a crash might have another mode.
     remove(&temporary)?;
@@ -81,6 +81,12 @@ pub(crate) fn write_atomically(
     file.write_all(text.as_bytes()).map_err(fail)?;
     file.sync_all().map_err(fail)?;
     rename(&temporary, path)
+}
+
+fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    name.into()
 }
 
 /// Renames a file within its directory, durably.

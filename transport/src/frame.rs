@@ -119,6 +119,11 @@ pub enum ReadFrameError {
 }
 
 impl ReadFrameError {
+    /// Tells a lost connection apart from every other cause.
+    pub(crate) fn into_lost(self) -> Result<LostConnection, Self> {
+        if let Self::Lost(lost) = self { Ok(lost) } else { Err(self) }
+    }
+
     /// Says whether the peer broke the protocol (and is to be closed), rather than went away.
     pub const fn is_violation(&self) -> bool {
         match self {
@@ -127,6 +132,13 @@ impl ReadFrameError {
             }
             Self::Reset | Self::Lost(_) => false,
         }
+    }
+}
+
+impl WriteFrameError {
+    /// Tells a lost connection apart from every other cause.
+    pub(crate) fn into_lost(self) -> Result<LostConnection, Self> {
+        if let Self::Lost(lost) = self { Ok(lost) } else { Err(self) }
     }
 }
 
@@ -287,6 +299,30 @@ impl FrameReader {
         }
     }
 
+    /// Waits for the length of the next message and returns it, so that room can be made before the
+    /// message is read; `None` where the stream ended cleanly before it. May be cancelled.
+    ///
+    /// # Errors
+    /// [`ReadFrameError`], of which [`ReadFrameError::TooLarge`] where no such message may be so long.
+    pub async fn announced<M: Message>(&mut self) -> Result<Option<usize>, ReadFrameError> {
+        loop {
+            if let Some(length) = self.buffer.first_chunk::<LENGTH_BYTES>() {
+                let bytes = u32::from_le_bytes(*length) as usize;
+                let max = M::FRAME_BYTES_MAX;
+                return if bytes > max {
+                    Err(ReadFrameError::TooLarge { bytes, max })
+                } else {
+                    Ok(Some(bytes))
+                };
+            }
+            match self.chunk(CHUNK_BYTES_MAX).await? {
+                Some(chunk) => self.buffer.extend_from_slice(&chunk),
+                None if self.buffer.is_empty() => return Ok(None),
+                None => return Err(ReadFrameError::Truncated { bytes: self.buffer.len() }),
+            }
+        }
+    }
+
     /// Reads the next message, which has to come.
     ///
     /// # Errors
@@ -336,5 +372,79 @@ fn write_error(error: quinn::WriteError) -> WriteFrameError {
         }
         quinn::WriteError::ClosedStream => WriteFrameError::Finished,
         quinn::WriteError::ConnectionLost(error) => WriteFrameError::Lost(error.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Decodes what arrives in chunks, as a reader does.
+    fn feed<M: Message>(chunks: &[&[u8]]) -> Result<Vec<M>, ReadFrameError> {
+        let mut buffer = BytesMut::new();
+        let mut messages = Vec::new();
+        for chunk in chunks {
+            buffer.extend_from_slice(chunk);
+            while let Decoded::Message(message) = decode_from(&mut buffer)? {
+                messages.push(message);
+            }
+        }
+        Ok(messages)
+    }
+
+    #[test]
+    fn a_length_alone_allocates_nothing() {
+        let mut buffer = BytesMut::new();
+        let announced = u32::try_from(REQUEST_BYTES_MAX).unwrap();
+        buffer.extend_from_slice(&announced.to_le_bytes());
+        assert!(matches!(decode_from::<Request>(&mut buffer), Ok(Decoded::Lacks)));
+        assert!(buffer.capacity() < 1024, "{}", buffer.capacity());
+        let over = (announced + 1).to_le_bytes();
+        let error = feed::<Request>(&[&over]).unwrap_err();
+        let (bytes, max) = (REQUEST_BYTES_MAX + 1, REQUEST_BYTES_MAX);
+        assert_eq!(error, ReadFrameError::TooLarge { bytes, max });
+    }
+
+    #[test]
+    fn frames_may_arrive_in_any_pieces() {
+        let mut bytes = Vec::new();
+        for sequence in [0, 1, u64::MAX] {
+            encode_onto(&Heartbeat { sequence }, &mut bytes).unwrap();
+        }
+        let whole = feed::<Heartbeat>(&[&bytes]).unwrap();
+        let single: Vec<&[u8]> = bytes.chunks(1).collect();
+        assert_eq!(whole.len(), 3);
+        assert_eq!(feed::<Heartbeat>(&single).unwrap(), whole);
+    }
+
+    #[test]
+    fn counts_in_a_message_allocate_no_more_than_the_message_could_hold() {
+        // A vector of 2^60 rows in a message of a dozen bytes.
+        let mut body = vec![2_u8];
+        body.extend_from_slice(&[0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x0f]);
+        let mut frame = u32::try_from(body.len()).unwrap().to_le_bytes().to_vec();
+        frame.extend_from_slice(&body);
+        assert!(matches!(feed::<Answer>(&[&frame]), Err(ReadFrameError::Malformed(_))));
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_of_a_peer_make_decoding_panic(body in proptest::collection::vec(any::<u8>(), 0..512)) {
+            let mut frame = u32::try_from(body.len()).unwrap().to_le_bytes().to_vec();
+            frame.extend_from_slice(&body);
+            drop(feed::<JoinRequest>(&[&frame]));
+            drop(feed::<JoinAnswer>(&[&frame]));
+            drop(feed::<ClientHello>(&[&frame]));
+            drop(feed::<ClientWelcome>(&[&frame]));
+            drop(feed::<Request>(&[&frame]));
+            drop(feed::<Answer>(&[&frame]));
+            drop(feed::<StreamKind>(&[&frame]));
+            drop(feed::<WorkerMessage>(&[&frame]));
+            drop(feed::<CoordinatorMessage>(&[&frame]));
+            drop(feed::<Heartbeat>(&[&frame]));
+            drop(feed::<HeartbeatAnswer>(&[&frame]));
+        }
     }
 }

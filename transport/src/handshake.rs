@@ -60,19 +60,13 @@ pub enum GreetError {
 
 impl From<ReadFrameError> for GreetError {
     fn from(error: ReadFrameError) -> Self {
-        match error {
-            ReadFrameError::Lost(lost) => Self::Lost(lost),
-            error => Self::Read(error),
-        }
+        error.into_lost().map_or_else(Self::Read, Self::Lost)
     }
 }
 
 impl From<WriteFrameError> for GreetError {
     fn from(error: WriteFrameError) -> Self {
-        match error {
-            WriteFrameError::Lost(lost) => Self::Lost(lost),
-            error => Self::Write(error),
-        }
+        error.into_lost().map_or_else(Self::Write, Self::Lost)
     }
 }
 
@@ -250,4 +244,67 @@ fn parse_epoch(text: &str, authority: AuthorityHash) -> Option<Epoch> {
         return None;
     }
     epoch.parse().ok().map(Epoch)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_smaller_of_two_bests_is_spoken_unless_it_is_too_old() {
+        assert_eq!(agree_version(PROTOCOL_VERSION), Ok(PROTOCOL_VERSION));
+        assert_eq!(agree_version(u32::MAX), Ok(PROTOCOL_VERSION));
+        assert_eq!(agree_version(PROTOCOL_VERSION_MIN), Ok(PROTOCOL_VERSION_MIN));
+        let turned = agree_version(PROTOCOL_VERSION_MIN - 1).unwrap_err();
+        assert!(turned.to_string().contains("upgrade the older of the two"), "{turned}");
+    }
+
+    #[test]
+    fn a_coordinator_serves_whoever_has_seen_none_later() {
+        assert_eq!(check_epoch(Epoch(5), Epoch(0)), Ok(()));
+        assert_eq!(check_epoch(Epoch(5), Epoch(5)), Ok(()));
+        let turned = Turned::OldCoordinator { ours: Epoch(5), seen: Epoch(6) };
+        assert_eq!(check_epoch(Epoch(5), Epoch(6)), Err(turned));
+    }
+
+    #[test]
+    fn a_welcome_in_a_version_that_was_not_offered_is_not_followed() {
+        let welcome = |version, epoch| Welcome {
+            version,
+            epoch: Epoch(epoch),
+            grid: "lab".to_owned(),
+            lease_ms: 10_000,
+            heartbeat_ms: 3_333,
+            answers: vec![],
+        };
+        assert_eq!(check_welcome(&welcome(PROTOCOL_VERSION, 5), Epoch(5)), Ok(()));
+        for version in [0, PROTOCOL_VERSION + 1] {
+            let checked = check_welcome(&welcome(version, 5), Epoch(5));
+            assert!(matches!(checked, Err(Turned::Version { .. })), "{checked:?}");
+        }
+        let checked = check_welcome(&welcome(PROTOCOL_VERSION, 4), Epoch(5));
+        assert!(matches!(checked, Err(Turned::OldCoordinator { .. })), "{checked:?}");
+    }
+
+    #[test]
+    fn an_epoch_is_remembered_for_its_own_grid_only_and_never_goes_back() {
+        let directory = tempfile::tempdir().unwrap();
+        let (here, elsewhere) = (AuthorityHash([1; 32]), AuthorityHash([2; 32]));
+        let open = |authority| EpochMemory::open_in(directory.path(), authority).unwrap();
+        assert_eq!(open(here).seen(), Epoch(0));
+        let mut memory = open(here);
+        memory.welcomed(Epoch(7)).unwrap();
+        memory.welcomed(Epoch(6)).unwrap();
+        assert_eq!((memory.seen(), open(here).seen()), (Epoch(7), Epoch(7)));
+        assert_eq!(open(elsewhere).seen(), Epoch(0));
+    }
+
+    #[test]
+    fn a_memory_that_cannot_be_read_as_one_is_none() {
+        for text in ["", "x", "0101010101010101 ", "0101010101010101 -1", "0101010101010101 7 7"] {
+            assert_eq!(parse_epoch(text, AuthorityHash([1; 32])), None, "{text:?}");
+        }
+        let kept = parse_epoch("0101010101010101 7\n", AuthorityHash([1; 32]));
+        assert_eq!(kept, Some(Epoch(7)));
+    }
 }

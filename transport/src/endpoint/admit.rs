@@ -112,3 +112,91 @@ fn admit_peer(certificate: PeerCertificate, now: SystemTime) -> Result<Admission
         Err(time) => Err(Refusal::Time { role, time }),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::authority::Authority;
+    use crate::credentials::NewKey;
+
+    const DAY: Duration = Duration::from_secs(24 * 3600);
+
+    /// What a peer may present, by the case's name, at a time at which it does or does not hold.
+    fn presentations(now: SystemTime) -> Vec<(String, Presented)> {
+        let directory = tempfile::tempdir().unwrap();
+        let authority = Authority::open_or_create(directory.path(), now - 400 * DAY).unwrap();
+        let request = NewKey::open_or_create(directory.path()).unwrap().signing_request().unwrap();
+        let mut cases = vec![
+            ("nothing".to_owned(), Presented::Nothing),
+            ("malformed".to_owned(), Presented::Malformed(ReadCertificateError::Names)),
+        ];
+        for (time, issued) in [("now", now), ("past", now - 91 * DAY), ("future", now + DAY)] {
+            for role in Role::ALL {
+                let der = match role {
+                    Role::Coordinator => {
+                        let own = authority.coordinator_certificate("c", issued).unwrap();
+                        own.chain[0].to_vec()
+                    }
+                    Role::Worker | Role::User | Role::Admin => {
+                        let identity = Identity::new(role, 5, "x").unwrap();
+                        authority.issue(&request, &identity, issued).unwrap()
+                    }
+                };
+                let read = PeerCertificate::read(&der).unwrap();
+                cases.push((format!("{role} {time}"), Presented::Certificate(read)));
+            }
+        }
+        cases
+    }
+
+    fn verdict(outcome: Result<Admission, Refusal>) -> String {
+        match outcome {
+            Ok(Admission::Join) => "join".to_owned(),
+            Ok(Admission::Peer(identity)) => format!("in as {}", identity.role()),
+            Err(Refusal::Protocol) => "protocol".to_owned(),
+            Err(Refusal::NoCertificate) => "no certificate".to_owned(),
+            Err(Refusal::CertificateOnJoin) => "certificate on join".to_owned(),
+            Err(Refusal::Malformed(_)) => "malformed".to_owned(),
+            Err(Refusal::Role { .. }) => "role".to_owned(),
+            Err(Refusal::Time { .. }) => "time".to_owned(),
+            Err(
+                other @ (Refusal::OtherAuthority | Refusal::Handshake { .. } | Refusal::Overloaded),
+            ) => panic!("{other}"),
+        }
+    }
+
+    #[test]
+    fn every_combination_of_protocol_certificate_and_role_has_its_verdict() {
+        let expected_on_grid = [
+            ("nothing", "no certificate"),
+            ("malformed", "malformed"),
+            ("coordinator now", "role"),
+            ("worker now", "in as worker"),
+            ("user now", "in as user"),
+            ("admin now", "in as admin"),
+            ("coordinator past", "role"),
+            ("worker past", "time"),
+            ("user past", "time"),
+            ("admin past", "time"),
+            ("coordinator future", "role"),
+            ("worker future", "time"),
+            ("user future", "time"),
+            ("admin future", "time"),
+        ];
+        let now = SystemTime::now();
+        let cases = presentations(now);
+        assert_eq!(cases.len(), expected_on_grid.len());
+        for ((name, presented), (expected_name, expected)) in cases.iter().zip(expected_on_grid) {
+            assert_eq!(name, expected_name);
+            let on = |protocol| verdict(admit(protocol, presented.clone(), now));
+            assert_eq!(on(Some(PROTOCOL)), expected, "{name} on grid/1");
+            let expected_on_join = if name == "nothing" { "join" } else { "certificate on join" };
+            assert_eq!(on(Some(JOIN_PROTOCOL)), expected_on_join, "{name} on grid-join/1");
+            for other in [None, Some(&b"h3"[..]), Some(b""), Some(b"grid/2"), Some(b"grid/1 ")] {
+                assert_eq!(on(other), "protocol", "{name} on {other:?}");
+            }
+        }
+    }
+}

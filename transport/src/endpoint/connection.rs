@@ -171,6 +171,11 @@ impl Connection {
         self.quic.close_reason().map(LostConnection::from)
     }
 
+    #[cfg(test)]
+    pub(super) fn endpoint_for_test(&self) -> &Endpoint {
+        self.endpoint.as_ref().expect("the test dialled")
+    }
+
     /// Returns the connection itself, for measures such as the round-trip time.
     pub const fn quic(&self) -> &quinn::Connection {
         &self.quic

@@ -122,15 +122,15 @@ async fn ask(
     let (send, receive) =
         connection.open_bi().await.map_err(|error| JoinError::Lost(error.into()))?;
     let mut writer = FrameWriter::new(send);
-    writer.write(request).await.map_err(|error| match error {
-        WriteFrameError::Lost(lost) => lost_while_joining(lost),
-        error => JoinError::Write(error),
-    })?;
+    writer
+        .write(request)
+        .await
+        .map_err(|error| error.into_lost().map_or_else(JoinError::Write, lost_while_joining))?;
     writer.finish();
-    FrameReader::new(receive).expect().await.map_err(|error| match error {
-        ReadFrameError::Lost(lost) => lost_while_joining(lost),
-        error => JoinError::Read(error),
-    })
+    FrameReader::new(receive)
+        .expect()
+        .await
+        .map_err(|error| error.into_lost().map_or_else(JoinError::Read, lost_while_joining))
 }
 
 fn lost_while_joining(lost: LostConnection) -> JoinError {

@@ -5,12 +5,13 @@ use std::time::Duration;
 
 use quinn::{IdleTimeout, TransportConfig, VarInt};
 
-/// Handshakes under way at once; each holds some 50 KiB, so strangers never hold more than 13 MiB.
-/// Further ones are refused, and come back by themselves.
+/// Handshakes under way at once; each holds some 50 KiB of state and at most
+/// [`UNADMITTED_WINDOW_BYTES`] of data, so strangers never hold more than 32 MiB. Further ones are refused,
+/// and come back by themselves.
 pub const HANDSHAKES_MAX: usize = 256;
 /// Handshakes under way from which on addresses have to prove themselves first (a QUIC retry, which
 /// costs a round trip): a quarter, so that a forged flood never reaches the maximum.
-pub const RETRY_FROM: usize = HANDSHAKES_MAX / 4;
+pub(super) const RETRY_FROM: usize = HANDSHAKES_MAX / 4;
 /// How long a handshake may take: ten round trips on the worst of links.
 pub const HANDSHAKE_DEADLINE: Duration = Duration::from_secs(10);
 /// Peers that enrol at once. Signing takes a millisecond; more than this is not enrolment.

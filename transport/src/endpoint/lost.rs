@@ -63,9 +63,11 @@ impl From<ConnectionError> for LostConnection {
         match error {
             ConnectionError::ApplicationClosed(close) => {
                 let why = printable(&close.reason);
-                match CloseCode::from_wire(close.error_code) {
-                    CloseCode::Refused => Self::Refused { why },
-                    code => Self::Closed { code, why },
+                let code = CloseCode::from_wire(close.error_code);
+                if code == CloseCode::Refused {
+                    Self::Refused { why }
+                } else {
+                    Self::Closed { code, why }
                 }
             }
             ConnectionError::ConnectionClosed(close) => {
@@ -86,7 +88,7 @@ impl From<ConnectionError> for LostConnection {
 
 /// The TLS alert that a code of QUIC carries.
 pub(super) fn alert_of(code: u64) -> Option<u8> {
-    CRYPTO_ERRORS.contains(&code).then(|| (code & 0xff) as u8)
+    CRYPTO_ERRORS.contains(&code).then_some((code & 0xff) as u8)
 }
 
 /// Says whether the alert means that a certificate is by an authority unknown to who sent it.

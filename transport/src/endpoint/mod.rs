@@ -26,3 +26,6 @@ pub use limits::{
 pub use listener::{Admitted, BindError, JoiningError, JoiningPeer, Listener, RefusedPeer};
 pub use lost::LostConnection;
 pub use serving::{ServeError, ServingCertificate};
+
+#[cfg(test)]
+mod tests;

@@ -39,3 +39,6 @@ pub enum Turned {
     #[error("the other side broke the protocol: {what}")]
     Violation { what: String },
 }
+
+#[cfg(test)]
+mod tests;
