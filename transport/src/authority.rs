@@ -218,7 +218,8 @@ impl Authority {
             return Err(IssueError::Coordinator);
         }
         let request = read_signing_request(signing_request)?;
-        Ok(self.sign(&request.public_key, identity, now)?.to_vec())
+        let purpose = ExtendedKeyUsagePurpose::ClientAuth;
+        Ok(self.sign(&request.public_key, identity, purpose, now)?.to_vec())
     }
 
     /// Returns the raw public key that a signing request (DER) wants a certificate for, once it is found
@@ -242,7 +243,7 @@ impl Authority {
     ) -> Result<CoordinatorCertificate, IssueError> {
         let identity = Identity::new(Role::Coordinator, 0, name)?;
         let key = KeyPair::generate().map_err(IssueError::Sign)?;
-        let certificate = self.sign(&key, &identity, now)?;
+        let certificate = self.sign(&key, &identity, ExtendedKeyUsagePurpose::ServerAuth, now)?;
         let key = PrivateKeyDer::try_from(key.serialize_der())
             .expect("a key that was just made is written in PKCS #8");
         // The authority goes along so that a joining peer can compare it with its token.
@@ -254,6 +255,7 @@ impl Authority {
         &self,
         key: &impl PublicKeyData,
         identity: &Identity,
+        purpose: ExtendedKeyUsagePurpose,
         now: SystemTime,
     ) -> Result<CertificateDer<'static>, IssueError> {
         if now >= self.not_after {
@@ -267,13 +269,31 @@ impl Authority {
         params.subject_alt_names = vec![SanType::URI(uri)];
         params.distinguished_name = common_name("gridctl");
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-        params.extended_key_usages = vec![match identity.role() {
-            Role::Coordinator => ExtendedKeyUsagePurpose::ServerAuth,
-            Role::Worker | Role::User | Role::Admin => ExtendedKeyUsagePurpose::ClientAuth,
-        }];
+        params.extended_key_usages = vec![purpose];
         params.use_authority_key_identifier_extension = true;
         let certificate = params.signed_by(key, &self.issuer).map_err(IssueError::Sign)?;
         Ok(certificate.der().clone())
+    }
+}
+
+#[cfg(test)]
+impl Authority {
+    /// Signs what a sound authority never would: any role, for either side of a connection.
+    pub(crate) fn sign_anything(&self, role: Role, serves: bool) -> CoordinatorCertificate {
+        let key = KeyPair::generate().expect("keys can be made");
+        let identity = Identity::new(role, 1, "evil").expect("a name");
+        let purpose = if serves {
+            ExtendedKeyUsagePurpose::ServerAuth
+        } else {
+            ExtendedKeyUsagePurpose::ClientAuth
+        };
+        let now = SystemTime::now();
+        let certificate = self.sign(&key, &identity, purpose, now).expect("it signs");
+        CoordinatorCertificate {
+            chain: vec![certificate, self.certificate.clone()],
+            key: PrivateKeyDer::try_from(key.serialize_der()).expect("PKCS #8"),
+            renew_at: now,
+        }
     }
 }
 
@@ -281,15 +301,6 @@ impl CoordinatorCertificate {
     /// Returns when to make the next one: at half its time.
     pub const fn renew_at(&self) -> SystemTime {
         self.renew_at
-    }
-
-    /// Makes one of whatever a test wants to pretend with.
-    #[cfg(test)]
-    pub(crate) const fn for_test(
-        chain: Vec<CertificateDer<'static>>,
-        key: PrivateKeyDer<'static>,
-    ) -> Self {
-        Self { chain, key, renew_at: SystemTime::UNIX_EPOCH }
     }
 }
 

@@ -333,3 +333,33 @@ where
     failed.sort_by_key(|(place, _)| *place);
     Err(failed.into_iter().map(|(_, error)| error).collect())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    type Answer = Attempt<&'static str, &'static str>;
+
+    fn says(answer: Result<&'static str, &'static str>) -> Answer {
+        Box::pin(std::future::ready(answer))
+    }
+
+    fn silent() -> Answer {
+        Box::pin(std::future::pending())
+    }
+
+    #[tokio::test]
+    async fn silence_holds_up_no_later_attempt() {
+        let attempts = vec![silent(), silent(), says(Ok("third"))];
+        let outcome = timeout(Duration::from_secs(20), staggered(attempts)).await;
+        assert_eq!(outcome.expect("the third does not wait for the first"), Ok("third"));
+    }
+
+    #[tokio::test]
+    async fn a_failure_lets_the_next_begin_and_all_are_reported_in_order() {
+        let attempts = vec![says(Err("first")), says(Err("second"))];
+        assert_eq!(staggered(attempts).await, Err(vec!["first", "second"]));
+        assert_eq!(staggered(Vec::<Answer>::new()).await, Err(vec![]));
+        assert_eq!(staggered(vec![says(Err("first")), says(Ok("second"))]).await, Ok("second"));
+    }
+}

@@ -4,7 +4,6 @@ use std::net::{Ipv4Addr, UdpSocket};
 use std::time::{Duration, SystemTime};
 
 use super::world::{Grid, LONG_AGO, soon};
-use crate::authority::CoordinatorCertificate;
 use crate::certificate::{TimeError, at};
 use crate::credentials::Credentials;
 use crate::endpoint::{
@@ -57,12 +56,14 @@ async fn a_server_of_another_authority_is_not_accepted() {
 #[tokio::test]
 async fn a_worker_in_the_place_of_the_coordinator_is_not_accepted() {
     let grid = Grid::new();
-    let worker = grid.enrol(Role::Worker, "evil");
-    let chain = vec![worker.chain().remove(0), grid.authority.certificate().clone()];
-    let stolen = CoordinatorCertificate::for_test(chain, worker.key());
-    let server = grid.serve_with(ServingCertificate::new(stolen).unwrap());
-    let why = refused_by(server, &grid.enrol(Role::User, "ada")).await;
-    assert!(matches!(why, AddressError::NotCoordinator { role: Role::Worker }), "{why}");
+    let user = grid.enrol(Role::User, "ada");
+    // Even one that was signed for servers: it is the role that counts.
+    for serves in [false, true] {
+        let worker = grid.authority.sign_anything(Role::Worker, serves);
+        let server = grid.serve_with(ServingCertificate::new(worker).unwrap());
+        let why = refused_by(server, &user).await;
+        assert!(matches!(why, AddressError::NotCoordinator { role: Role::Worker }), "{why}");
+    }
 }
 
 #[tokio::test]

@@ -150,3 +150,17 @@ async fn polled_once<T>(future: std::pin::Pin<&mut impl Future<Output = T>>) -> 
     })
     .await
 }
+
+#[tokio::test]
+async fn the_length_of_a_message_is_known_before_the_message_is_there() {
+    let (ours, theirs, _grid, _server) = pair().await;
+    let frame = crate::frame::encode(&Request::Workers).unwrap();
+    let (mut writer, _reader) = theirs.open_bi().await.unwrap();
+    writer.write_raw(Bytes::copy_from_slice(&frame[..4])).await.unwrap();
+    let (_writer, mut reader) = soon(ours.accept_bi()).await.unwrap();
+    assert_eq!(soon(reader.announced::<Request>()).await, Ok(Some(1)));
+    writer.write_raw(Bytes::copy_from_slice(&frame[4..])).await.unwrap();
+    writer.finish();
+    assert_eq!(soon(reader.expect()).await, Ok(Request::Workers));
+    assert_eq!(soon(reader.announced::<Request>()).await, Ok(None));
+}

@@ -58,6 +58,13 @@ async fn a_coordinators_certificate_does_not_let_in() {
     let (outcome, _stranger) =
         tokio::join!(server.refusal(), soon(stranger(address, PROTOCOL, Some(own))));
     assert!(matches!(outcome.why, Refusal::Handshake { .. }), "{outcome}");
+
+    // Even one that was signed for clients: it is the role that counts.
+    let signed = grid.authority.sign_anything(Role::Coordinator, false);
+    let own = (signed.chain, signed.key);
+    let (outcome, _stranger) =
+        tokio::join!(server.refusal(), soon(stranger(address, PROTOCOL, Some(own))));
+    assert_eq!(outcome.why, Refusal::Role { role: Role::Coordinator });
     server.serves_on(&grid).await;
 }
 
