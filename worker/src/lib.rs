@@ -9,4 +9,22 @@
 #![warn(missing_docs)]
 
 pub mod agent;
+mod clock;
+pub mod config;
+mod events;
+mod executor;
+pub mod functions;
 mod limits;
+mod link;
+mod log;
+mod memory;
+pub mod parent;
+mod reactor;
+mod scratch;
+mod text;
+mod worker;
+
+pub use config::WorkerConfig;
+pub use functions::Functions;
+pub use reactor::WorkerEnd;
+pub use worker::{StartWorkerError, Worker, WorkerHandle};

@@ -52,3 +52,11 @@ pub(crate) const KILL_GRACE_MS: u64 = 5_000;
 /// How long ending in order may take once the grace of a drain is over: killing takes [`KILL_GRACE_MS`],
 /// the rest is for the last results to be acknowledged.
 pub(crate) const LEAVE_WAIT_MS: u64 = KILL_GRACE_MS + 5_000;
+
+/// Threads of function pools that are kept while nobody uses them: a sleeping thread takes some 20 KiB.
+pub(crate) const IDLE_POOL_THREADS_MAX: usize = 256;
+/// Lanes for processes that are kept while nobody uses them: each is a sleeping thread and a directory.
+pub(crate) const IDLE_LANES_MAX: usize = 256;
+/// Bytes read of a stream after its process has ended: what was printed before fits its pipe, which has
+/// a mebibyte at most unless root made it larger.
+pub(crate) const DRAIN_BYTES_MAX: usize = 1 << 20;
