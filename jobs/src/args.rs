@@ -105,9 +105,11 @@ fn unflatten(
         ),
         FlatArg::Object(count) => ArgValue::Object(
             (0..count)
-                .map(|_| match rest.next().ok_or(UnflattenError::TooShort)? {
-                    FlatArg::Key(key) => Ok((key, unflatten(rest, depth + 1)?)),
-                    _ => Err(UnflattenError::MisplacedKey),
+                .map(|_| {
+                    let FlatArg::Key(key) = rest.next().ok_or(UnflattenError::TooShort)? else {
+                        return Err(UnflattenError::MisplacedKey);
+                    };
+                    Ok((key, unflatten(rest, depth + 1)?))
                 })
                 .collect::<Result<_, _>>()?,
         ),
@@ -117,8 +119,6 @@ fn unflatten(
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
-
     use super::*;
 
     fn nested(levels: usize) -> FlatArgs {

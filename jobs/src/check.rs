@@ -11,7 +11,7 @@ mod task;
 pub use items::ItemsError;
 pub use order::OrderError;
 pub use spec::SpecError;
-pub use task::{CpusError, TaskError};
+pub use task::{CpusError, EnvNameError, TaskError};
 
 pub(crate) use items::check_item;
 pub(crate) use task::check_env_name;

@@ -6,7 +6,7 @@ mod report;
 
 use thiserror::Error;
 
-pub(crate) use places::{Places, Source, Spot};
+pub(crate) use places::{Places, Source, Spot, line_start};
 pub use render::Style;
 pub(crate) use report::Report;
 

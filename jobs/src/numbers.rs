@@ -119,7 +119,8 @@ impl Numbers {
             Some(_) if self.step != 1 => return Err(NumbersError::ChunkedStep),
             Some(_) => self.first as i128 + self.numbers as i128,
             None if self.numbers == 0 => self.first as i128,
-            None => self.first as i128 + (self.numbers as i128 - 1) * self.step as i128,
+            None => (self.first as i128)
+                .saturating_add((self.numbers as i128 - 1).saturating_mul(self.step as i128)),
         };
         if end > i64::MAX as i128 {
             return Err(NumbersError::TooLarge);
@@ -133,7 +134,8 @@ impl Numbers {
         if self.chunk.is_some() || index >= self.numbers {
             return None;
         }
-        let number = i128::from(self.first) + i128::from(index) * i128::from(self.step);
+        let offset = i128::from(index).checked_mul(i128::from(self.step))?;
+        let number = offset.checked_add(i128::from(self.first))?;
         i64::try_from(number).ok()
     }
 

@@ -173,8 +173,6 @@ fn parse_tasks(text: &str) -> Result<TaskRange, ParseSelectorError> {
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
-
     use super::*;
 
     fn parsed(text: &str) -> Selector {

@@ -52,12 +52,17 @@ impl Spot {
         Self { stage: self.stage, path: format!("{}[{index}]", self.path) }
     }
 
+    /// Returns the key of this one itself, apart from its value.
+    pub(crate) fn own_key(&self) -> Self {
+        Self { stage: self.stage, path: format!("{}#", self.path) }
+    }
+
     /// Returns the part that this one is in.
     fn parent(&self) -> Option<Self> {
         if self.path.is_empty() {
             return None;
         }
-        let end = self.path.rfind(['.', '[']).unwrap_or(0);
+        let end = self.path.rfind(['.', '[', '#']).unwrap_or(0);
         Some(Self { stage: self.stage, path: self.path[..end].to_owned() })
     }
 }
@@ -88,13 +93,13 @@ impl Places {
 
 /// Returns the place of the bytes `span` of `text`; a span past the end is the end.
 pub(crate) fn place(text: &str, span: Range<usize>) -> Place {
-    let start = text.floor_char_boundary(span.start);
-    let line_start = text[..start].rfind('\n').map_or(0, |at| at + 1);
+    let start = floor_boundary(text, span.start);
+    let line_start = line_start(text, start);
     let line_end = text[start..].find('\n').map_or(text.len(), |at| start + at);
     let line = text[line_start..line_end].trim_end_matches('\r');
     // A place at a line's end (something is missing there) lies just behind the line's text.
     let start = start.min(line_start + line.len());
-    let end = text.floor_char_boundary(span.end).clamp(start, line_start + line.len());
+    let end = floor_boundary(text, span.end).clamp(start, line_start + line.len());
     let before = text[line_start..start].chars().count();
     let length = text[start..end].chars().count().max(1);
     let (source_line, source_offset) = excerpt(line, before);
@@ -105,6 +110,16 @@ pub(crate) fn place(text: &str, span: Range<usize>) -> Place {
         source_line,
         source_offset,
     }
+}
+
+/// Returns the start of the line in which the byte `at` of `text` lies.
+pub(crate) fn line_start(text: &str, at: usize) -> usize {
+    text[..floor_boundary(text, at)].rfind('\n').map_or(0, |end| end + 1)
+}
+
+/// Returns the last start of a character of `text` at or before the byte `at`.
+fn floor_boundary(text: &str, at: usize) -> usize {
+    (0..=at.min(text.len())).rev().find(|&at| text.is_char_boundary(at)).unwrap_or(0)
 }
 
 /// Returns at most [`SOURCE_LINE_CHARS_MAX`] characters of `line` around the one at `before`, and where that

@@ -151,7 +151,7 @@ impl<'s> Report<'s> {
             Some(name) => format!("stage `{name}`"),
             None => format!("stage {at}"),
         });
-        match (stage, spot.path.as_str()) {
+        match (stage, spot.path.trim_end_matches('#')) {
             (Some(stage), "") => stage,
             (Some(stage), path) => format!("{stage}, `{path}`"),
             (None, "") => String::new(),

@@ -26,6 +26,7 @@ const SYNONYMS: &[(&str, &str)] = &[
     ("exec", "command"),
     ("foreach", "for_each"),
     ("jobs", "stage"),
+    ("prio", "priority"),
     ("requires", "needs"),
     ("run", "command"),
     ("shell", "script"),
@@ -79,35 +80,41 @@ impl Level {
     }
 }
 
-/// Returns what to tell about a key that the table at `level` does not have: message and hint.
-pub(super) fn unknown_key(key: &str, level: Level) -> (String, String) {
+/// What to tell about a key that its table does not have.
+pub(super) struct UnknownKey {
+    pub(super) message: String,
+    pub(super) hint: String,
+    /// The key of this very table that was most likely meant.
+    pub(super) meant: Option<&'static str>,
+}
+
+/// Returns what to tell about a key that the table at `level` does not have.
+pub(super) fn unknown_key(key: &str, level: Level) -> UnknownKey {
     if let Some(home) = Level::ALL.into_iter().find(|home| home.has(key)) {
         let message = format!("`{key}` does not belong {}", level.place());
-        return (message, move_to(key, home, level));
+        return UnknownKey { message, hint: move_to(key, home, level), meant: None };
     }
     let message = format!("unknown key `{key}`");
-    let slip =
-        (!NO_SLIPS.contains(&key)).then(|| nearest(key, level.keys().iter().copied())).flatten();
-    if let Some(meant) = slip {
-        return (message, format!("did you mean `{meant}`?"));
-    }
     let synonym =
         SYNONYMS.iter().find(|(word, _)| key.eq_ignore_ascii_case(word)).map(|(_, meant)| *meant);
-    let elsewhere = || {
-        let keys = Level::ALL.into_iter().flat_map(|home| home.keys().iter().copied());
-        (!NO_SLIPS.contains(&key)).then(|| nearest(key, keys)).flatten()
+    let slip_of = |keys: &mut dyn Iterator<Item = &'static str>| {
+        if NO_SLIPS.contains(&key) { None } else { nearest(key, keys) }
     };
-    match synonym.or_else(elsewhere) {
-        Some(meant) if level.has(meant) => (message, format!("did you mean `{meant}`?")),
+    let meant = synonym.or_else(|| slip_of(&mut level.keys().iter().copied())).or_else(|| {
+        slip_of(&mut Level::ALL.into_iter().flat_map(|home| home.keys().iter().copied()))
+    });
+    let hint = match meant {
+        Some(meant) if level.has(meant) => format!("did you mean `{meant}`?"),
         Some(meant) => {
             let home = Level::ALL.into_iter().find(|home| home.has(meant)).unwrap_or(Level::Stage);
-            (message, format!("did you mean {}, {}?", home.written(meant), home.place()))
+            format!("did you mean {}, {}?", home.written(meant), home.place())
         }
         None => {
             let keys: Vec<String> = level.keys().iter().map(|key| format!("`{key}`")).collect();
-            (message, format!("the keys {} are {}", level.place(), keys.join(", ")))
+            format!("the keys {} are {}", level.place(), keys.join(", "))
         }
-    }
+    };
+    UnknownKey { message, hint, meant: meant.filter(|meant| level.has(meant)) }
 }
 
 fn move_to(key: &str, home: Level, level: Level) -> String {
@@ -149,7 +156,7 @@ mod tests {
             ("cpus", Level::ForEach, "move `cpus` out, it is a key of the [[stage]] itself"),
             ("rang", Level::Stage, "did you mean `for_each.range`, under `for_each`?"),
         ] {
-            assert_eq!(unknown_key(key, level).1, hint, "{key}");
+            assert_eq!(unknown_key(key, level).hint, hint, "{key}");
         }
     }
 
@@ -159,7 +166,7 @@ mod tests {
             ["gpus", "memory", "inputs", "outputs", "backoff", "max_running", "resources", "prefer"]
         {
             assert!(
-                unknown_key(key, Level::Stage).1.starts_with("the keys in a [[stage]] are"),
+                unknown_key(key, Level::Stage).hint.starts_with("the keys in a [[stage]] are"),
                 "{key}"
             );
         }

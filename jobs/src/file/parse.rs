@@ -6,25 +6,21 @@ use std::sync::Arc;
 use toml::de::{DeTable, DeValue};
 
 use super::keys::Level;
-use super::values::{Entry, Reader, entries};
-use crate::diagnostic::{Diagnostics, Places, Report, Source, Spot};
+use super::values::{Entry, Reader, entries, kind};
+use crate::diagnostic::{Diagnostics, Places, Report, Source, Spot, line_start};
 use crate::job::{Doubt, Job, check, priority_message};
 use crate::limits::JOB_FILE_BYTES_MAX;
-use crate::stage::Stage;
+use crate::stage::{Stage, StageRun};
 
 /// Reads a job file; see [`Job::parse`].
 pub(crate) fn parse(bytes: &[u8], file: &str) -> Result<Job, Diagnostics> {
     let text: Arc<str> = readable(bytes, file)?.into();
     let mut reader = Reader { report: Report::of_text(file, &text), places: Places::default() };
     let (table, errors) = DeTable::parse_recoverable(&text);
-    for error in errors {
-        let span = error.span().unwrap_or(text.len()..text.len());
-        reader.report.error_at(span.clone(), error.message(), None);
-        // Judged is only what stands in whole lines before the first error.
-        let line_start =
-            text[..text.floor_char_boundary(span.start)].rfind('\n').map_or(0, |at| at + 1);
-        reader.report.read_only_until(line_start);
-    }
+    reader.syntax_errors(&errors, &text);
+    // What the file as a whole lacks is missing at its end.
+    let end = text.trim_end().len();
+    reader.places.insert(Spot::job(""), end..end);
     let (mut job, doubts) = reader.job(table.get_ref());
     let Reader { mut report, places } = reader;
     job.file_stem = Path::new(file).file_stem().map(|stem| stem.to_string_lossy().into_owned());
@@ -55,6 +51,31 @@ fn readable<'b>(bytes: &'b [u8], file: &str) -> Result<&'b str, Diagnostics> {
 }
 
 impl Reader<'_> {
+    /// Reports what is no TOML: the first error of each line, since others in it only follow from that.
+    fn syntax_errors(&mut self, errors: &[toml::de::Error], text: &str) {
+        let span = |error: &toml::de::Error| error.span().unwrap_or(text.len()..text.len());
+        let mut errors: Vec<_> =
+            errors.iter().map(|error| (span(error), error.message())).collect();
+        errors.sort_by_key(|(span, _)| span.start);
+        let mut line_end = 0;
+        errors.retain(|(span, _)| {
+            let is_first = span.start >= line_end;
+            if is_first {
+                let rest = text.as_bytes().get(span.start..).unwrap_or_default();
+                let length = rest.iter().position(|&byte| byte == b'\n').unwrap_or(rest.len());
+                line_end = span.start + length + 1;
+            }
+            is_first
+        });
+        for (span, message) in &errors {
+            self.report.error_at(span.clone(), *message, None);
+        }
+        // Judged is only what stands in whole lines before the first error.
+        if let Some((first, _)) = errors.first() {
+            self.report.read_only_until(line_start(text, first.start));
+        }
+    }
+
     fn job(&mut self, table: &DeTable<'_>) -> (Job, Vec<Doubt>) {
         let mut job =
             Job { name: None, priority: 0, stages: Vec::new(), file_stem: None, source: None };
@@ -65,7 +86,9 @@ impl Reader<'_> {
                 "name" => job.name = self.string(&entry),
                 "priority" => job.priority = self.priority(&entry),
                 "stage" => (job.stages, doubts) = self.stages(&entry).into_iter().unzip(),
-                _ => self.unknown_key(&entry, Level::Job),
+                _ => {
+                    self.unknown_key(&entry, Level::Job);
+                }
             }
         }
         (job, doubts)
@@ -92,15 +115,27 @@ impl Reader<'_> {
                 for (at, value) in values.iter().enumerate() {
                     match value.get_ref() {
                         DeValue::Table(table) => stages.push(self.stage(at, table, value.span())),
-                        _ => self.wrong_type(entry, "a list of tables", hint()),
+                        _ => {
+                            let message = format!("a stage must be a table, not {}", kind(value));
+                            self.report.error_at(value.span(), message, hint());
+                            stages.push(unreadable(at));
+                        }
                     }
                 }
                 stages
             }
             _ => {
                 self.wrong_type(entry, "a list of tables", hint());
-                Vec::new()
+                vec![unreadable(0)]
             }
         }
     }
+}
+
+/// Returns a stand-in, so that a stage that cannot be read is not also a missing one.
+fn unreadable(at: usize) -> (Stage, Doubt) {
+    (
+        Stage::new(Some(format!("stage-{at}")), StageRun::Command(Vec::new())),
+        Doubt { run: true, items: true },
+    )
 }

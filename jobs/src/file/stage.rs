@@ -50,17 +50,7 @@ impl Reader<'_> {
                 stage.name = Some(self.string(entry).unwrap_or_else(unreadable));
             }
             "command" => {
-                let argv = self.strings(entry, spot, |value| {
-                    let words: Vec<_> = value
-                        .as_str()?
-                        .split_whitespace()
-                        .map(|word| format!("{word:?}"))
-                        .collect();
-                    Some(format!(
-                        "write command = [{}], or use `script` for a shell",
-                        words.join(", ")
-                    ))
-                });
+                let argv = self.strings(entry, spot, command_hint);
                 draft.runs.push((
                     "command".to_owned(),
                     entry.key_span.clone(),
@@ -100,7 +90,11 @@ impl Reader<'_> {
             "retries" => stage.retries = self.retries(entry).unwrap_or_default(),
             "stdout" => stage.stdout = self.keep(entry),
             "stderr" => stage.stderr = self.keep(entry),
-            _ => self.unknown_key(entry, Level::Stage),
+            _ => {
+                let meant = self.unknown_key(entry, Level::Stage);
+                // Then it is not missing as well.
+                draft.doubt.run |= matches!(meant, Some("command" | "script" | "function"));
+            }
         }
     }
 
@@ -109,11 +103,11 @@ impl Reader<'_> {
         let mut runs = draft.runs.into_iter();
         match runs.next() {
             None => {
-                draft.doubt.run = true;
-                if self.report.is_whole() {
+                if self.report.is_whole() && !draft.doubt.run {
                     let hint = "add command = [\"program\", \"argument\"], script = '…' or function = \"name\"";
                     self.report.error_at(header, "the stage runs nothing", Some(hint.to_owned()));
                 }
+                draft.doubt.run = true;
             }
             Some((_, _, None)) => draft.doubt.run = true,
             Some((first, _, Some(run))) => {
@@ -136,7 +130,9 @@ impl Reader<'_> {
             return env;
         };
         for variable in entries(table) {
-            self.places.insert(spot.key(variable.key), variable.span());
+            let spot = spot.key(variable.key);
+            self.places.insert(spot.own_key(), variable.key_span.clone());
+            self.places.insert(spot, variable.span());
             if let DeValue::String(text) = variable.value.get_ref() {
                 env.insert(variable.key.to_owned(), text.to_string());
             } else {
@@ -172,7 +168,9 @@ impl Reader<'_> {
             match source.key {
                 "text" => found.extend(self.string(source).map(StageStdin::Text)),
                 "file" => found.extend(self.string(source).map(StageStdin::File)),
-                _ => self.unknown_key(source, Level::Stdin),
+                _ => {
+                    self.unknown_key(source, Level::Stdin);
+                }
             }
         }
         if entries.is_empty() && self.report.is_whole() {
@@ -235,4 +233,16 @@ impl Reader<'_> {
         }
         Keep::Keep
     }
+}
+
+/// Suggests the list for a command line that is free of what a shell would read otherwise.
+fn command_hint(value: &DeValue<'_>) -> Option<String> {
+    const SHELL_SIGNS: &[char] =
+        &['"', '\'', '\\', '|', '&', ';', '<', '>', '$', '`', '(', '*', '?', '~', '#'];
+    let text = value.as_str()?;
+    if text.contains(SHELL_SIGNS) {
+        return Some("write each word by itself, command = [\"program\", \"argument\"], or use `script` for a shell".to_owned());
+    }
+    let words: Vec<_> = text.split_whitespace().map(|word| format!("\"{word}\"")).collect();
+    Some(format!("write command = [{}], or use `script` for a shell", words.join(", ")))
 }

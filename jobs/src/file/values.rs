@@ -5,7 +5,7 @@ use std::ops::Range;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::keys::{Level, unknown_key};
+use super::keys::{Level, UnknownKey, unknown_key};
 use crate::diagnostic::{Places, Report, Spot};
 
 /// A value and its place.
@@ -44,10 +44,15 @@ pub(super) fn entries<'a, 'i>(table: &'a DeTable<'i>) -> Vec<Entry<'a, 'i>> {
 }
 
 impl Reader<'_> {
-    /// Reports a key that the table at `level` does not have.
-    pub(super) fn unknown_key(&mut self, entry: &Entry<'_, '_>, level: Level) {
-        let (message, hint) = unknown_key(entry.key, level);
+    /// Reports a key that the table at `level` does not have, and returns the one most likely meant.
+    pub(super) fn unknown_key(
+        &mut self,
+        entry: &Entry<'_, '_>,
+        level: Level,
+    ) -> Option<&'static str> {
+        let UnknownKey { message, hint, meant } = unknown_key(entry.key, level);
         self.report.error_at(entry.key_span.clone(), message, Some(hint));
+        meant
     }
 
     /// Reports a value of another type than `expected`.

@@ -8,7 +8,6 @@ use crate::diagnostic::{Report, Spot};
 use crate::graph::cycles;
 use crate::limits::{DIAGNOSTICS_MAX, PRIORITY_ABS_MAX, STAGES_MAX};
 use crate::name::{check_job_name, check_stage_name};
-use crate::stage::Stage;
 
 /// Letters that a name may be away from another to be suggested for it.
 const SUGGESTION_EDITS_MAX: usize = 2;
@@ -138,11 +137,8 @@ fn check_needs(job: &Job, first_of_name: &BTreeMap<&str, usize>, report: &mut Re
                 }
                 Some(&needed) => needs[at].push(needed),
                 None => {
-                    let others = job
-                        .stages
-                        .iter()
-                        .map(Stage::shown_name)
-                        .filter(|name| *name != stage.shown_name());
+                    let others = job.stages.iter().enumerate().filter(|(other, _)| *other != at);
+                    let others = others.map(|(_, other)| other.shown_name());
                     let hint = did_you_mean(need, others.clone()).or_else(|| known_stages(others));
                     report.error(&spot, format!("there is no stage `{need}` to need"), hint);
                 }

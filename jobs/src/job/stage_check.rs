@@ -253,7 +253,7 @@ impl Checker<'_, '_> {
         for (name, value) in &self.stage.env {
             let spot = self.spot("env").key(name);
             if let Err(error) = check_env_name(name) {
-                self.error(&spot, error.to_string(), "");
+                self.error(&spot.own_key(), error.to_string(), "");
             }
             self.text(&spot, value);
         }

@@ -132,11 +132,17 @@ impl Fill<'_> {
             },
             Placeholder::Start => match self.item {
                 ItemValue::Chunk { start, .. } => i128::from(start),
-                _ => return,
+                ItemValue::None
+                | ItemValue::Number(_)
+                | ItemValue::Text(_)
+                | ItemValue::File { .. } => return,
             },
             Placeholder::End => match self.item {
                 ItemValue::Chunk { end, .. } => i128::from(end),
-                _ => return,
+                ItemValue::None
+                | ItemValue::Number(_)
+                | ItemValue::Text(_)
+                | ItemValue::File { .. } => return,
             },
         };
         write!(out, "{number}").expect("writing to a string cannot fail");
