@@ -1,0 +1,27 @@
+//! The scheduler from outside: an event in, exact facts and effects out. One file for each kind of
+//! transition; [`world`] builds what they play in.
+
+#![expect(clippy::unwrap_used, reason = "a test that fails says where")]
+#![expect(clippy::wildcard_enum_match_arm, reason = "a test looks for one kind of effect")]
+
+mod admission;
+mod adopting;
+mod cancelling;
+mod enrolling;
+mod explaining;
+mod granting;
+mod jobs_ending;
+mod leases;
+mod lines;
+mod needs;
+#[cfg(feature = "planted-bugs")]
+mod planted;
+mod queueing;
+mod reporting;
+mod retrying;
+mod specs;
+mod taking_back;
+mod viewing;
+mod walking;
+mod window;
+mod world;
