@@ -6,7 +6,7 @@
 use gridctl_core::activity;
 use gridctl_core::effect::{self, Refusal, Reply, ToWorker, Violation};
 use gridctl_core::event::{self, WorkerHello};
-use gridctl_core::fact::{self, Kept, Span, TokenId, UserRole};
+use gridctl_core::fact::{self, Kept, Span, UserRole};
 use gridctl_jobs::id::{StageId, Token};
 use gridctl_jobs::limits::{FAILURE_MESSAGE_BYTES_MAX, TASKS_PER_STAGE_MAX};
 use gridctl_jobs::range::TaskRange;
@@ -242,11 +242,6 @@ pub(crate) fn worker_state(state: activity::WorkerState) -> client::WorkerState 
         activity::WorkerState::Suspect => client::WorkerState::Suspect,
         activity::WorkerState::Lost => client::WorkerState::Lost,
     }
-}
-
-/// Reads the number of a join token.
-pub(crate) fn token_id(token_id: u64) -> TokenId {
-    TokenId(token_id)
 }
 
 #[cfg(test)]

@@ -15,7 +15,7 @@ use super::outbox::Outbox;
 const INPUTS_MAX: usize = 1024;
 /// Parts (items of reports and of announcements) of all events that wait. A part is some 150 bytes by then,
 /// since outputs were put away before, so this is at most 20 MiB, however many workers flood.
-const PARTS_MAX: usize = 128 << 10;
+pub(super) const PARTS_MAX: usize = 128 << 10;
 
 /// An event on its way into the core.
 #[derive(Debug)]

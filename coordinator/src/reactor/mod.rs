@@ -15,3 +15,6 @@ mod run;
 pub(crate) use input::{Input, ReactorHandle, Stopped};
 pub(crate) use outbox::{Closing, Outbox, OutboxReader};
 pub(crate) use run::{Reactor, ReactorError};
+
+#[cfg(test)]
+mod tests;

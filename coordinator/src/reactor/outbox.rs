@@ -4,12 +4,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use gridctl_core::effect::{CloseReason, ToWorker};
+use gridctl_jobs::limits::STAGES_MAX;
 use thiserror::Error;
 use tokio::sync::{mpsc, watch};
 
-/// Messages that wait for one worker. A worker holds work for some 100 ms beyond what runs, which is a few
-/// dozen messages; a thousand that wait mean that it does not read.
-const MESSAGES_MAX: usize = 1024;
+/// Messages that wait for one worker. The end of a job of 1,024 stages alone is a thousand messages at once,
+/// which is nothing wrong with the worker; sixteen such mean that it does not read. Some 3 MiB.
+const MESSAGES_MAX: usize = 16 * STAGES_MAX;
 /// Bytes of items and answers that wait for one worker; one message may always wait, whatever its size.
 const BYTES_MAX: usize = 32 << 20;
 /// What a message without items takes, about.

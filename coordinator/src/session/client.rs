@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use gridctl_core::effect::Reply;
 use gridctl_core::event::{Caller, Event};
-use gridctl_core::fact::{Digest, UserRole};
+use gridctl_core::fact::{Digest, TokenId, UserRole};
 use gridctl_jobs::id::{JobId, UserId};
 use gridctl_jobs::spec::JobSpec;
 use gridctl_transport::endpoint::{CloseCode, Connection};
@@ -28,6 +28,7 @@ use crate::limits::{
     CLIENT_STEP_WITHIN, SMALL_REQUEST_BYTES_MAX, SUBMISSION_BYTES_IN_FLIGHT_MAX, SUBMISSION_WITHIN,
     TOKEN_VALID_MS_MAX,
 };
+use crate::reactor::Stopped;
 
 /// Serves a client until it goes.
 pub(super) async fn serve(shared: Arc<Shared>, connection: Connection) {
@@ -227,7 +228,7 @@ impl Asked {
     }
 
     async fn revoke_token(&mut self, token_id: u64) -> Result<(), End> {
-        let (caller, token) = (self.caller, convert::token_id(token_id));
+        let (caller, token) = (self.caller, TokenId(token_id));
         let reply = self
             .shared
             .reactor
@@ -281,7 +282,7 @@ pub(crate) async fn create_token(
     role: TokenRole,
     uses: Option<u32>,
     valid_ms: u64,
-) -> Result<Result<(gridctl_core::fact::TokenId, String), Refused>, crate::reactor::Stopped> {
+) -> Result<Result<(TokenId, String), Refused>, Stopped> {
     let secret = Secret::random();
     let (secret_hash, role) = (secret.hash().0, convert::token_role(role));
     let event = |request| Event::CreateToken { request, caller, secret_hash, role, uses, valid_ms };

@@ -16,6 +16,9 @@ use crate::clock;
 
 /// Jobs of one page: their names are bounded, so a page is some 600 KiB at most.
 const JOBS_PER_PAGE: usize = 1024;
+/// Bytes of the names of needed stages in one answer. A thousand stages that each need all others would not
+/// fit it; of such a job the first names are told.
+const NEEDS_BYTES_MAX: usize = 1 << 20;
 
 impl Views {
     /// Lists jobs with numbers above `after`, oldest first; an empty page ends the list.
@@ -35,8 +38,9 @@ impl Views {
     pub(crate) fn status(&self, job: JobId) -> Option<JobStatus> {
         self.read(|content| {
             let job = content.state.job(job)?;
-            let stages =
-                job.stages().iter().map(|stage| stage_status(content, job, stage)).collect();
+            let mut room = Room(NEEDS_BYTES_MAX);
+            let status = |stage| stage_status(content, job, stage, &mut room);
+            let stages = job.stages().iter().map(status).collect();
             Some(JobStatus {
                 job: summary(content, job),
                 stages,
@@ -55,8 +59,10 @@ impl Views {
         let now = clock::mono();
         self.read(|content| {
             let Some(job) = content.state.job(job) else { return Vec::new() };
+            let mut room = Room(NEEDS_BYTES_MAX);
             let explain = |stage: &Stage| {
-                let reasons = why_waiting(&content.state, &content.activity, now, stage.id());
+                let mut reasons = why_waiting(&content.state, &content.activity, now, stage.id());
+                reasons.iter_mut().for_each(|reason| room.shorten(reason));
                 let tasks = wire_counts(view::stage_counts(stage, &content.activity));
                 let workers = named_workers(content, &reasons);
                 Explanation { stage: stage_name(job, stage).to_owned(), tasks, reasons, workers }
@@ -64,6 +70,31 @@ impl Views {
             let open = job.stages().iter().filter(|stage| stage.counts().open() > 0);
             open.map(explain).filter(|explanation| explanation.tasks.waiting > 0).collect()
         })
+    }
+}
+
+/// Bytes that are left for names.
+struct Room(usize);
+
+impl Room {
+    fn takes(&mut self, name: &str) -> bool {
+        let left = self.0.checked_sub(name.len());
+        self.0 = left.unwrap_or(0);
+        left.is_some()
+    }
+
+    fn shorten(&mut self, reason: &mut WaitReason) {
+        match reason {
+            WaitReason::Needs { stages } => stages.retain(|stage| self.takes(&stage.name)),
+            WaitReason::NoWorkers
+            | WaitReason::TooManyCpus { .. }
+            | WaitReason::Busy { .. }
+            | WaitReason::Behind { .. }
+            | WaitReason::RestartWindow { .. }
+            | WaitReason::Backoff { .. }
+            | WaitReason::CouldNotStartHere { .. }
+            | WaitReason::Suspect { .. } => {}
+        }
     }
 }
 
@@ -105,13 +136,13 @@ fn summary(content: &Content, job: &Job) -> JobSummary {
     }
 }
 
-fn stage_status(content: &Content, job: &Job, stage: &Stage) -> StageStatus {
+fn stage_status(content: &Content, job: &Job, stage: &Stage, room: &mut Room) -> StageStatus {
     let spec = &job.spec().stages[place(stage.id().stage)];
     let name_of =
         |index: &StageIndex| job.spec().stages.get(place(*index)).map(|stage| stage.name.clone());
     StageStatus {
         name: spec.name.clone(),
-        needs: spec.needs.iter().filter_map(name_of).collect(),
+        needs: spec.needs.iter().filter_map(name_of).take_while(|name| room.takes(name)).collect(),
         tasks: wire_counts(view::stage_counts(stage, &content.activity)),
         skipped_because: stage.skipped().and_then(|skipped| name_of(&skipped.because)),
     }

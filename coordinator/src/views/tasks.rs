@@ -11,8 +11,9 @@ use super::jobs::stage_name;
 use super::people::worker_name;
 use super::{Content, Resolved, Views};
 
-/// Bytes of failure messages in one page: with the rows themselves it stays far below an answer's maximum.
-const MESSAGE_BYTES_PER_PAGE_MAX: usize = 1 << 20;
+/// Bytes of texts (names, failure messages) in one page: with the numbers beside them it stays below an
+/// answer's maximum of 4 MiB.
+const TEXT_BYTES_PER_PAGE_MAX: usize = 2 << 20;
 
 /// Where a list of tasks goes on.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -62,14 +63,15 @@ fn stage_page(
     let limit = ROWS_PER_ANSWER_MAX - rows.len();
     let views = in_states(content, job, stage, states, range, limit);
     let full = views.len() == limit;
-    let mut message_bytes = 0;
+    let mut text_bytes: usize = rows.iter().map(text_bytes_of).sum();
     let mut last = None;
     for view in &views {
-        message_bytes += view.failure.map_or(0, failure_bytes);
-        if message_bytes > MESSAGE_BYTES_PER_PAGE_MAX && last.is_some() {
+        let row = row(content, job, stage, view);
+        text_bytes += text_bytes_of(&row);
+        if text_bytes > TEXT_BYTES_PER_PAGE_MAX && !rows.is_empty() {
             return Some(view.index);
         }
-        rows.push(row(content, job, stage, view));
+        rows.push(row);
         last = Some(view.index);
     }
     last.filter(|_| full).map(|last| last + 1).filter(|next| *next < range.end)
@@ -114,11 +116,12 @@ pub(super) fn row(content: &Content, job: &Job, stage: &Stage, view: &TaskView<'
     }
 }
 
-fn failure_bytes(failure: &Failure) -> usize {
-    match failure {
-        Failure::Error { message } | Failure::CouldNotStart { message } => message.len(),
-        Failure::Exit { .. } | Failure::Signal { .. } | Failure::Timeout => 0,
-    }
+fn text_bytes_of(row: &TaskRow) -> usize {
+    let message = match &row.failure {
+        Some(Failure::Error { message } | Failure::CouldNotStart { message }) => message.len(),
+        Some(Failure::Exit { .. } | Failure::Signal { .. } | Failure::Timeout) | None => 0,
+    };
+    row.stage.len() + row.worker.as_ref().map_or(0, String::len) + message
 }
 
 pub(super) fn place(stage: u32) -> usize {
