@@ -31,6 +31,9 @@ pub const TIMEOUT_SECONDS_MAX: u64 = 10 * 365 * 24 * 3600;
 /// Bytes of all text of one stage's task (command, script, environment, arguments, standard input): twice
 /// a job file, whatever one can say with directories filled in.
 pub const TASK_TEXT_BYTES_MAX: usize = 2 * JOB_FILE_BYTES_MAX;
+/// Bytes of one task with its values filled in: a small text may name a long item many times over, and the
+/// machine that fills it in must not run out of memory. More than any system takes as arguments.
+pub const FILLED_TASK_BYTES_MAX: usize = 16 << 20;
 /// Levels of arrays and tables in `args`: deeper than people write, and recursion over it stays shallow.
 pub const ARGS_DEPTH_MAX: usize = 64;
 /// Values in the `args` of one stage: a job file cannot hold more.

@@ -3,14 +3,18 @@
 //! Deliberately absent: what only the worker's machine knows (`PATH`, `HOME`, …). The worker puts that
 //! beneath [`Rendered::env`], which wins.
 
+mod size;
+
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use serde_json::Value;
+use size::Size;
 use thiserror::Error;
 
 use crate::check::OrderError;
 use crate::id::Token;
+use crate::limits::FILLED_TASK_BYTES_MAX;
 use crate::spec::{ArgValue, Args, ItemSource, Run, StageOrder, Stdin};
 use crate::template::{Fill, ItemValue};
 
@@ -18,6 +22,7 @@ use crate::template::{Fill, ItemValue};
 #[derive(Clone, PartialEq, Debug)]
 pub struct Renderer {
     order: StageOrder,
+    size: Size,
 }
 
 /// One attempt of one task, and what only the worker knows about it.
@@ -98,6 +103,16 @@ pub enum RenderError {
         /// The task's index.
         index: u64,
     },
+    /// With its values filled in the task may have more than [`FILLED_TASK_BYTES_MAX`].
+    #[error(
+        "task {index} may have {bytes} bytes once its item is filled in, at most {FILLED_TASK_BYTES_MAX} are allowed"
+    )]
+    TooLarge {
+        /// The task's index.
+        index: u64,
+        /// How many bytes it may have.
+        bytes: usize,
+    },
     /// A directory or file that must be absolute is not, once filled in.
     #[error("{key} of task {index} is `{path}`, which is not an absolute path")]
     NotAbsolute {
@@ -117,7 +132,8 @@ impl Renderer {
     /// Names the first thing that is wrong with it.
     pub fn new(order: StageOrder) -> Result<Self, OrderError> {
         order.check()?;
-        Ok(Self { order })
+        let size = Size::of(&order.task);
+        Ok(Self { order, size })
     }
 
     /// Returns the order.
@@ -156,7 +172,7 @@ impl Renderer {
     /// nothing, so that a worker can start 100,000 of them a second.
     ///
     /// # Errors
-    /// [`RenderError::NoSuchTask`], [`RenderError::ItemMissing`].
+    /// [`RenderError::NoSuchTask`], [`RenderError::ItemMissing`], [`RenderError::TooLarge`].
     pub fn function_args(
         &self,
         index: u64,
@@ -211,13 +227,18 @@ impl Renderer {
         item: Option<&'a str>,
         attempt: u32,
     ) -> Result<Fill<'a>, RenderError> {
+        let item = self.item(index, item)?;
+        let bytes = self.size.filled_bytes_max(&item);
+        if bytes > FILLED_TASK_BYTES_MAX {
+            return Err(RenderError::TooLarge { index, bytes });
+        }
         Ok(Fill {
             job: self.order.number.0,
             stage: &self.order.stage_name,
             index,
             count: self.order.count,
             attempt,
-            item: self.item(index, item)?,
+            item,
         })
     }
 

@@ -94,3 +94,51 @@ impl Paint {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::Place;
+    use super::*;
+
+    fn diagnostics(severity: Severity) -> Diagnostics {
+        let source_line = "cpus = 0".to_owned();
+        let place = Place { line: 9, column: 8, length: 1, source_line, source_offset: 7 };
+        let diagnostic = Diagnostic {
+            severity,
+            message: "too few".to_owned(),
+            place: Some(place),
+            context: String::new(),
+            hint: Some("take one".to_owned()),
+        };
+        Diagnostics { file: Some("j.toml".to_owned()), list: vec![diagnostic], omitted: 0 }
+    }
+
+    #[test]
+    fn plain_text_has_message_place_line_and_hint() {
+        assert_eq!(
+            diagnostics(Severity::Error).to_string(),
+            "error: too few\n --> j.toml:9:8\n  |\n9 | cpus = 0\n  |        ^\n  = hint: take one"
+        );
+    }
+
+    #[test]
+    fn colours_are_all_that_the_styles_differ_in() {
+        for severity in [Severity::Error, Severity::Warning] {
+            let found = diagnostics(severity);
+            let coloured = found.render(Style::Colour);
+            assert!(coloured.contains("\u{1b}[1;3"));
+            let stripped: Vec<&str> = coloured
+                .split('\u{1b}')
+                .map(|piece| piece.split_once('m').map_or(piece, |(_, text)| text))
+                .collect();
+            // The first piece stands before the first escape and is empty here.
+            assert_eq!(stripped.concat(), found.render(Style::Plain));
+        }
+    }
+
+    #[test]
+    fn what_is_left_out_is_counted() {
+        let found = Diagnostics { omitted: 7, ..diagnostics(Severity::Error) };
+        assert!(found.to_string().ends_with("\n\n… and 7 more"));
+    }
+}

@@ -299,3 +299,17 @@ fn mistakes_of_builders_are_told_by_stage_and_key() {
         assert!(shown.contains(expected), "{expected}\nnot in:\n{shown}");
     }
 }
+
+#[test]
+fn the_examples_of_the_repository_are_right() {
+    let directory = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples");
+    let files = std::fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path());
+    let jobs: Vec<_> =
+        files.filter(|path| path.extension().is_some_and(|end| end == "toml")).collect();
+    assert!(jobs.len() >= 3, "only {jobs:?}");
+    for path in jobs {
+        let job = Job::parse(&std::fs::read(&path).unwrap(), path.to_str().unwrap());
+        let warnings = job.and_then(|job| job.check()).unwrap_or_else(|found| panic!("{found}"));
+        assert!(warnings.is_empty(), "{warnings}");
+    }
+}

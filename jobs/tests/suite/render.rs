@@ -2,6 +2,7 @@
 
 use gridctl_jobs::id::{Epoch, JobId, JobNumber, StageIndex, Token};
 use gridctl_jobs::job::Job;
+use gridctl_jobs::limits::ITEM_BYTES_MAX;
 use gridctl_jobs::render::{Attempt, RenderError, Rendered, RenderedRun, RenderedStdin, Renderer};
 use gridctl_jobs::spec::StageOrder;
 use gridctl_jobs::stage::Stage;
@@ -172,4 +173,19 @@ fn what_a_grant_got_wrong_is_an_error() {
     let absolute = renderer(Stage::command("l", ["x"]).for_each_list(["/a"]).cwd("{item}"));
     let not_absolute = RenderError::NotAbsolute { key: "cwd", index: 0, path: "b".to_owned() };
     assert_eq!(absolute.render(&attempt(0, Some("b"))).unwrap_err(), not_absolute);
+}
+
+#[test]
+fn a_small_text_that_names_a_long_item_many_times_is_refused_before_it_is_filled_in() {
+    let text = "{item}".repeat(10_000);
+    let item = "x".repeat(ITEM_BYTES_MAX);
+    let bytes = 10_000 * ITEM_BYTES_MAX;
+    let too_large = RenderError::TooLarge { index: 0, bytes };
+    let command = renderer(Stage::command("l", ["echo"]).stdin_text(&text).for_each_list(["a"]));
+    assert!(command.render(&attempt(0, Some("short"))).is_ok());
+    let in_command = RenderError::TooLarge { index: 0, bytes: bytes + "echo".len() };
+    assert_eq!(command.render(&attempt(0, Some(&item))).unwrap_err(), in_command);
+    let function =
+        renderer(Stage::function("f", "f").args(json!([{ "x": text }])).for_each_list(["a"]));
+    assert_eq!(function.function_args(0, Some(&item), 1), Err(too_large));
 }
