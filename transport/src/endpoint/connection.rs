@@ -152,7 +152,9 @@ impl Connection {
     }
 
     /// Closes it and waits, up to `patience`, until the other side can have heard of it. For a program
-    /// that is about to exit; otherwise [`close`](Self::close) does.
+    /// that is about to exit; otherwise [`close`](Self::close) does. QUIC lingers for three probe
+    /// timeouts (measured: 80 ms on loopback), and the packet is on its way after the first millisecond:
+    /// a person should not wait for the rest.
     pub async fn close_and_flush(&self, code: CloseCode, why: &str, patience: Duration) {
         self.close(code, why);
         if let Some(endpoint) = &self.endpoint {

@@ -146,7 +146,7 @@ impl Listener {
     }
 
     /// Waits for the next one who was let in, or was not; `None` once the listener was closed. May be
-    /// cancelled. Handshakes make progress only while somebody waits here.
+    /// cancelled. New handshakes begin only while somebody waits here.
     pub async fn accept(&mut self) -> Option<Result<Admitted, RefusedPeer>> {
         let mut closed = false;
         loop {
