@@ -5,6 +5,7 @@
 //! report is settled, once everything that it led to is durable.
 
 use gridctl_jobs::id::{StageId, Token, WorkerId};
+use gridctl_jobs::limits::FAILURE_MESSAGE_BYTES_MAX;
 use gridctl_jobs::range::TaskRange;
 use gridctl_jobs::state::Failure;
 
@@ -142,7 +143,7 @@ impl Scheduler {
                 attempt: item.attempt,
                 worker,
                 span: item.span,
-                failure: failure.clone(),
+                failure: bounded(failure),
                 kept,
                 last,
             }),
@@ -297,6 +298,22 @@ const fn is_charged(failure: &Failure) -> bool {
         | Failure::Signal { .. }
         | Failure::Timeout => true,
         Failure::CouldNotStart { .. } => false,
+    }
+}
+
+/// Cuts a message that is longer than what is kept.
+fn bounded(failure: &Failure) -> Failure {
+    let cut = |message: &String| {
+        let mut end = message.len().min(FAILURE_MESSAGE_BYTES_MAX);
+        while !message.is_char_boundary(end) {
+            end -= 1;
+        }
+        message[..end].to_owned()
+    };
+    match failure {
+        Failure::Error { message } => Failure::Error { message: cut(message) },
+        Failure::CouldNotStart { message } => Failure::CouldNotStart { message: cut(message) },
+        Failure::Exit { .. } | Failure::Signal { .. } | Failure::Timeout => failure.clone(),
     }
 }
 

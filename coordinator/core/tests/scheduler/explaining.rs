@@ -54,7 +54,7 @@ fn others_are_served_first() {
     world.worker(Cpus::whole(1));
     let first = nth(world.submit(tasks(5)), 0);
     let busy = WaitReason::Busy { wanted: Cpus::ONE, free: Cpus::ZERO };
-    assert_eq!(why(&world, first), [busy.clone()]);
+    assert_eq!(why(&world, first), std::slice::from_ref(&busy));
     world.submit(priority(3, tasks(5)));
     let behind = WaitReason::Behind { job: JobNumber(2), priority: 3 };
     assert_eq!(why(&world, first), [behind, busy]);

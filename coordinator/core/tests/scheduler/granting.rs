@@ -121,8 +121,8 @@ fn only_as_many_workers_are_emptied_as_there_are_wide_tasks() {
     let narrow = nth(world.submit(tasks(100)), 0);
     world.submit(priority(1, job([cpus(Cpus::whole(2), stage("wide", 1))])));
     let of = |world: &World, worker| {
-        let held = world.core.activity().granted[&narrow].iter();
-        let (start, _) = held.filter(|(_, granted)| granted.worker == worker).next().unwrap();
+        let mut held = world.core.activity().granted[&narrow].iter();
+        let (start, _) = held.find(|(_, granted)| granted.worker == worker).unwrap();
         range(*start, *start + 1)
     };
     let (first, second) = (of(&world, one), of(&world, two));
@@ -149,7 +149,7 @@ fn items_of_one_grant_are_bounded_by_their_bytes() {
     let mut world = World::new();
     world.worker(Cpus::whole(100));
     let large = "x".repeat(60_000);
-    world.submit(job([texts("main", &vec![large.as_str(); 10])]));
+    world.submit(job([texts("main", &[large.as_str(); 10])]));
     let sizes: Vec<u64> = world.grants.values().map(|(_, grant)| grant.range.len()).collect();
     assert_eq!(sizes, [4, 4, 2]);
 }

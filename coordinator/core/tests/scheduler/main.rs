@@ -9,6 +9,7 @@ mod adopting;
 mod cancelling;
 mod enrolling;
 mod explaining;
+mod folding;
 mod granting;
 mod jobs_ending;
 mod leases;

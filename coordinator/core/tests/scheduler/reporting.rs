@@ -174,3 +174,15 @@ fn a_report_of_an_unknown_job_is_settled() {
     world.report(item);
     assert_eq!(world.said(), ["w1: settled"]);
 }
+
+#[test]
+fn a_failures_message_is_cut_at_its_bound() {
+    let mut world = World::new();
+    world.worker(Cpus::whole(1));
+    let main = nth(world.submit(tasks(1)), 0);
+    let message = format!("x{}", "é".repeat(10_000));
+    world.failed(main, 0, gridctl_jobs::state::Failure::Error { message });
+    let task = world.task(main, 0);
+    let gridctl_jobs::state::Failure::Error { message } = task.failure.unwrap() else { panic!() };
+    assert_eq!(message.len(), 8_191);
+}

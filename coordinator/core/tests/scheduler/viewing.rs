@@ -78,21 +78,3 @@ fn a_job_waits_until_something_of_it_is_out() {
     world.worker(Cpus::whole(1));
     assert_eq!(world.job_state(id), JobState::Running);
 }
-
-#[test]
-fn repeated_facts_change_nothing_but_their_count() {
-    let mut world = World::new();
-    world.worker(Cpus::whole(4));
-    let id = world.submit(tasks(4));
-    let mut facts = world.facts.clone();
-    world.failed(nth(id, 0), 3, exit(1));
-    facts.extend(world.facts.clone());
-    world.done(nth(id, 0), range(0, 3), 1);
-    facts.extend(world.facts.clone());
-    let mut again = world.core.state().clone();
-    for fact in &facts {
-        again.apply(fact);
-    }
-    assert_eq!(again.job(id), world.core.state().job(id));
-    assert_eq!(again.applied().0, world.core.state().applied().0 + facts.len() as u64);
-}
