@@ -142,7 +142,6 @@ fn host_name() -> String {
 const NAME_CHARS: usize = 100;
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests {
     use super::*;
 

@@ -56,7 +56,7 @@ pub(super) fn run_process(run: &SliceRun, index: u64, tools: &mut Tools<'_>) -> 
     let deadline = task.timeout.and_then(|timeout| Instant::now().checked_add(timeout));
     let started = start(rendered, [task.stdout, task.stderr], tools);
     match started.and_then(|child| Running::watch(child, deadline)) {
-        Ok(running) => running.to_end(run, tools),
+        Ok(running) => running.finish(run, tools),
         Err(error) => Finish::could_not_start(error.to_string()),
     }
 }
@@ -191,7 +191,7 @@ impl Running {
         }
     }
 
-    fn to_end(mut self, run: &SliceRun, tools: &mut Tools<'_>) -> Finish {
+    fn finish(mut self, run: &SliceRun, tools: &mut Tools<'_>) -> Finish {
         while !self.wait_for_something(tools) {
             self.end_if_due(run);
         }
@@ -202,7 +202,7 @@ impl Running {
         let status = self.child.wait().expect("a child that was not reaped can be");
         let outcome =
             if self.timed_out { Outcome::Failed(Failure::Timeout) } else { outcome(status) };
-        let (stdout, stderr) = (self.stdout.finish(), self.stderr.finish());
+        let (stdout, stderr) = (self.stdout.all(), self.stderr.all());
         Finish { outcome, output: TaskOutput { stdout, stderr, result: Vec::new() } }
     }
 
@@ -326,7 +326,7 @@ impl Stream {
         }
     }
 
-    fn finish(self) -> Vec<u8> {
+    fn all(self) -> Vec<u8> {
         self.capture.finish()
     }
 }

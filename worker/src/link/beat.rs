@@ -4,11 +4,11 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use gridctl_transport::endpoint::Connection;
-use gridctl_transport::frame::{FrameReader, FrameWriter, ReadFrameError};
+use gridctl_transport::frame::{FrameReader, FrameWriter};
 use gridctl_transport::message::worker::{Heartbeat, HeartbeatAnswer, StreamKind};
 use tokio::time::{MissedTickBehavior, interval};
 
-use super::session::{lost, unsaid};
+use super::session::{lost, unheard, unsaid};
 use crate::agent::{AgentEvent, LinkEnd, LinkId, MonoMs};
 use crate::clock::mono;
 use crate::events::Events;
@@ -53,10 +53,7 @@ async fn try_beat(
 }
 
 async fn hear(reader: &mut FrameReader) -> Result<HeartbeatAnswer, LinkEnd> {
-    reader.expect().await.map_err(|error| match error {
-        ReadFrameError::Lost(why) => lost(why),
-        error => LinkEnd::Broken(error.to_string()),
-    })
+    reader.expect().await.map_err(unheard)
 }
 
 /// Which heartbeats were sent when.

@@ -80,11 +80,11 @@ async fn hear(
                     Err(_) => LinkEnd::Broken("the coordinator ended the session".to_owned()),
                 };
             }
-            Err(ReadFrameError::Lost(why)) => return lost(why),
             Err(error) => {
-                let why = error.to_string();
-                connection.close(CloseCode::Violation, &why);
-                return LinkEnd::Broken(why);
+                if error.is_violation() {
+                    connection.close(CloseCode::Violation, &error.to_string());
+                }
+                return unheard(error);
             }
         }
     }
@@ -202,6 +202,17 @@ fn why_not(error: &ConnectError) -> LinkEnd {
 pub(super) fn lost(why: LostConnection) -> LinkEnd {
     let text = why.to_string();
     if is_refusal(&why) { LinkEnd::Refused(text) } else { LinkEnd::Broken(text) }
+}
+
+pub(super) fn unheard(error: ReadFrameError) -> LinkEnd {
+    match error {
+        ReadFrameError::Lost(why) => lost(why),
+        ReadFrameError::TooLarge { .. }
+        | ReadFrameError::Truncated { .. }
+        | ReadFrameError::Ended
+        | ReadFrameError::Malformed(_)
+        | ReadFrameError::Reset => LinkEnd::Broken(error.to_string()),
+    }
 }
 
 pub(super) fn unsaid(error: WriteFrameError) -> LinkEnd {
