@@ -1,12 +1,12 @@
 //! What a worker remembers from life to life: `worker.json` in its data directory.
+//!
+//! Deliberately absent: its identity and the epochs that it has seen, which lie beside each other.
 
 use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
-use gridctl_jobs::id::Epoch;
 use serde::{Deserialize, Serialize};
-use tracing::error;
 
 const FILE: &str = "worker.json";
 /// Bytes of the file: sixteen addresses and a few words.
@@ -29,8 +29,6 @@ pub(crate) struct Content {
     pub(crate) addresses: Vec<String>,
     /// Hash of the join token that gave the identity: the same token does not join twice.
     pub(crate) token: String,
-    /// The highest epoch that ever welcomed this identity.
-    pub(crate) epoch: u64,
 }
 
 /// Why a worker's memory cannot be used.
@@ -94,14 +92,6 @@ impl Memory {
         Ok(())
     }
 
-    /// Remembers an epoch. Where the disk refuses, this life goes by it all the same.
-    pub(crate) fn remember_epoch(&mut self, epoch: Epoch) {
-        let content = Content { epoch: epoch.0, ..self.content.clone() };
-        if let Err(trouble) = self.replace(content) {
-            error!("the coordinator's epoch is not kept: {trouble}");
-        }
-    }
-
     /// Written under another name, synced, renamed: it is whole or as before.
     fn write(&self, content: &Content) -> io::Result<()> {
         let mut text = serde_json::to_vec_pretty(content)?;
@@ -127,9 +117,8 @@ mod tests {
         assert_eq!(memory.content(), &Content::default());
         let content = Content { grid: "home".to_owned(), ..Content::default() };
         memory.replace(content).unwrap();
-        memory.remember_epoch(Epoch(7));
         let memory = Memory::load(data.path()).unwrap();
-        assert_eq!((memory.content().grid.as_str(), memory.content().epoch), ("home", 7));
+        assert_eq!(memory.content().grid, "home");
     }
 
     #[test]

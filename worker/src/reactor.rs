@@ -3,13 +3,16 @@
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
+use gridctl_jobs::id::Epoch;
+use gridctl_transport::handshake::EpochMemory;
+use tracing::error;
+
 use crate::agent::{Agent, AgentEffect, AgentEvent, AgentExit};
 use crate::clock::{mono, now};
 use crate::events::ToReactor;
 use crate::executor::Executor;
 use crate::link::{Link, LinkCommand, Say};
 use crate::log::log;
-use crate::memory::Memory;
 
 /// Events that are taken in one go before time is looked at again.
 const BATCH_MAX: usize = 256;
@@ -28,7 +31,7 @@ pub(crate) struct Reactor {
     agent: Agent,
     executor: Executor,
     link: Link,
-    memory: Memory,
+    epochs: EpochMemory,
     inbox: Receiver<ToReactor>,
     effects: Vec<AgentEffect>,
 }
@@ -38,10 +41,10 @@ impl Reactor {
         agent: Agent,
         executor: Executor,
         link: Link,
-        memory: Memory,
+        epochs: EpochMemory,
         inbox: Receiver<ToReactor>,
     ) -> Self {
-        Self { agent, executor, link, memory, inbox, effects: Vec::new() }
+        Self { agent, executor, link, epochs, inbox, effects: Vec::new() }
     }
 
     /// Runs the worker to the end of its life. Nothing of it is left afterwards but functions that do
@@ -132,7 +135,7 @@ impl Reactor {
             AgentEffect::Heartbeats { link, every_ms } => {
                 self.link.tell(link, LinkCommand::Say(Say::Heartbeats { every_ms }));
             }
-            AgentEffect::RememberEpoch(epoch) => self.memory.remember_epoch(epoch),
+            AgentEffect::RememberEpoch(epoch) => self.remember(epoch),
             AgentEffect::Begin(slice) => self.executor.begin(slice),
             AgentEffect::Reclaim { slice } => {
                 // What has returned was taken back whole, or has nothing left; its event is on the way.
@@ -146,6 +149,13 @@ impl Reactor {
             AgentEffect::Exit(exit) => return Next::End(exit),
         }
         Next::Nothing
+    }
+
+    /// Where the disk refuses, this life goes by it all the same.
+    fn remember(&mut self, epoch: Epoch) {
+        if let Err(trouble) = self.epochs.welcomed(epoch) {
+            error!("the coordinator's epoch is not kept: {trouble}");
+        }
     }
 }
 

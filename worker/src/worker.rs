@@ -3,9 +3,10 @@
 use std::io;
 use std::thread;
 
-use gridctl_jobs::id::Epoch;
+use gridctl_transport::FileError;
 use gridctl_transport::credentials::{Credentials, LoadCredentialsError};
 use gridctl_transport::endpoint::{JoinError, join};
+use gridctl_transport::handshake::EpochMemory;
 use gridctl_transport::join_token::JoinToken;
 use tokio::sync::oneshot;
 use tracing::info;
@@ -47,6 +48,9 @@ pub enum StartWorkerError {
     /// See [`LoadCredentialsError`].
     #[error(transparent)]
     Identity(#[from] LoadCredentialsError),
+    /// The file of the epochs that it has seen.
+    #[error(transparent)]
+    Epoch(FileError),
     /// An identity without an address: `worker.json` was removed.
     #[error(
         "this worker does not know where its coordinator is; join again: gridctl worker --join TOKEN"
@@ -77,6 +81,7 @@ impl Worker {
         let mut memory = Memory::load(data.path())?;
         let credentials = identity(&config, &data, &mut memory).await?;
         let name = credentials.identity().name().to_owned();
+        let epochs = EpochMemory::open(&credentials).map_err(StartWorkerError::Epoch)?;
         let addresses = memory.content().addresses.clone();
         if addresses.is_empty() {
             return Err(StartWorkerError::NoAddress);
@@ -84,7 +89,7 @@ impl Worker {
         let agent = Agent::new(AgentConfig {
             cpus: config.cpus(),
             machine: data.machine(),
-            epoch_seen: Epoch(memory.content().epoch),
+            epoch_seen: epochs.seen(),
             grace_ms: u64::try_from(config.grace.as_millis()).unwrap_or(u64::MAX),
             seed: fastrand::u64(..),
         });
@@ -94,7 +99,7 @@ impl Worker {
         let executor = Executor::new(functions, scratch, events.clone());
         let link = Link::start(Peer { addresses, credentials }, events.clone())
             .map_err(StartWorkerError::Thread)?;
-        let reactor = Reactor::new(agent, executor, link, memory, inbox);
+        let reactor = Reactor::new(agent, executor, link, epochs, inbox);
         let (ended, end) = oneshot::channel();
         thread::Builder::new()
             .name("agent".to_owned())
@@ -160,8 +165,6 @@ async fn identity(
         grid: joined.grid.clone(),
         addresses: token.addresses().to_vec(),
         token: hash(token),
-        // Epochs are of a grid; the coordinator that has just signed may not be older than itself.
-        epoch: 0,
     })?;
     info!("joined grid {} as {}", joined.grid, joined.credentials.identity().name());
     Ok(joined.credentials)
