@@ -1,0 +1,420 @@
+//! The coordinator: the product's scheduler, lease table, release gate, journal and results, and a shell
+//! around them that the simulator plays, in the order of the product's reactor.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use gridctl_coordinator::journal::{FactGroup, Store};
+use gridctl_core::activity::{Activity, Granted};
+use gridctl_core::effect::{CloseReason, Effect, Effects, FactIndex, ToWorker};
+use gridctl_core::event::{Event, MonoMs, Now, Report, RequestId, SessionId};
+use gridctl_core::fact::Kept;
+use gridctl_core::gate::ReleaseGate;
+use gridctl_core::lease::{EXPIRE_EVERY_MS, LeaseTable};
+use gridctl_core::scheduler::Scheduler;
+use gridctl_core::state::State;
+use gridctl_jobs::id::{StageId, Token, WorkerId};
+use gridctl_jobs::units::{Cpus, WallMs};
+use gridctl_transport::message::worker::{Output, WorkerMessage};
+
+use crate::client::Operation;
+use crate::invariants::{Rule, Violation, check};
+use crate::network::{ConnectionId, Down};
+use crate::time::SimMs;
+use crate::worker::Worker;
+use crate::world::{Happening, Life, World, clock, when};
+
+/// Heartbeats in a lease.
+const HEARTBEATS_PER_LEASE: u64 = 3;
+
+/// One life of the coordinator.
+pub(crate) struct Coordinator {
+    pub(crate) scheduler: Scheduler,
+    effects: Effects,
+    gate: ReleaseGate<(FactIndex, Effect)>,
+    pub(crate) store: Store,
+    leases: LeaseTable,
+    /// What readers see.
+    pub(crate) seen_state: State,
+    pub(crate) seen_activity: Activity,
+    /// Made, not yet durable, in order; the first `committing` of them are on their way to the disk.
+    unshown: VecDeque<FactGroup>,
+    waiting: Vec<FactGroup>,
+    pub(crate) is_committing: bool,
+    sessions: BTreeMap<SessionId, ConnectionId>,
+    /// Reports that came on each session and are not settled.
+    reports: BTreeMap<SessionId, Vec<Report>>,
+    requests: BTreeMap<RequestId, Operation>,
+    last_number: u64,
+    /// What its clock showed when the schedule began.
+    clock_ms: u64,
+    wall_ahead_ms: i64,
+    tick_at: Option<SimMs>,
+}
+
+/// What differs from life to life.
+pub(crate) struct Circumstances {
+    pub(crate) clock_ms: u64,
+    pub(crate) wall_ahead_ms: i64,
+    pub(crate) gate: ReleaseGate<(FactIndex, Effect)>,
+}
+
+impl Coordinator {
+    pub(crate) fn new(scheduler: Scheduler, store: Store, lease_ms: u64, life: Circumstances) -> Self {
+        let seen_state = scheduler.state().clone();
+        Self {
+            scheduler,
+            effects: Effects::default(),
+            gate: life.gate,
+            store,
+            leases: LeaseTable::new(lease_ms),
+            seen_state,
+            seen_activity: Activity::default(),
+            unshown: VecDeque::new(),
+            waiting: Vec::new(),
+            is_committing: false,
+            sessions: BTreeMap::new(),
+            reports: BTreeMap::new(),
+            requests: BTreeMap::new(),
+            last_number: 0,
+            clock_ms: life.clock_ms,
+            wall_ahead_ms: life.wall_ahead_ms,
+            tick_at: None,
+        }
+    }
+
+    /// Says whether everything that was decided is durable, released and seen.
+    pub(crate) fn is_settled(&self) -> bool {
+        self.gate.is_empty() && self.unshown.is_empty() && !self.is_committing
+    }
+
+    fn mono(&self, now: SimMs) -> MonoMs {
+        MonoMs(clock(self.clock_ms, now))
+    }
+
+    fn next_number(&mut self) -> u64 {
+        self.last_number += 1;
+        self.last_number
+    }
+}
+
+impl World<'_> {
+    /// Lets something happen to the scheduler, and puts what follows on its way.
+    pub(crate) fn tell_scheduler(&mut self, event: Event) -> Result<(), Violation> {
+        self.coverage.event(&event);
+        let wall = self.wall();
+        let Some(coordinator) = &mut self.coordinator else { return Ok(()) };
+        self.trace.note(("event", std::mem::discriminant(&event)), || format!("coordinator: {event:?}"));
+        self.ledger.happens(&event);
+        match &event {
+            Event::Report { session, report } => {
+                coordinator.reports.entry(*session).or_default().push(report.clone());
+            }
+            Event::Goodbye { session } => coordinator.leases.close(*session),
+            Event::Disconnected { session } => {
+                coordinator.sessions.remove(session);
+            }
+            Event::Start
+            | Event::WorkerHello { .. }
+            | Event::Submit { .. }
+            | Event::Cancel { .. }
+            | Event::CreateToken { .. }
+            | Event::RevokeToken { .. }
+            | Event::Enrol { .. }
+            | Event::Started { .. }
+            | Event::GivenBack { .. }
+            | Event::LeaseExpired { .. }
+            | Event::Tick => {}
+        }
+        let wall = WallMs(wall.0.saturating_add_signed(coordinator.wall_ahead_ms));
+        let now = Now { mono: coordinator.mono(self.now), wall };
+        coordinator.scheduler.step(now, event, &mut coordinator.effects);
+        coordinator.scheduler.check_invariants();
+        self.take_effects()?;
+        self.schedule_tick();
+        self.release()
+    }
+
+    fn take_effects(&mut self) -> Result<(), Violation> {
+        let Some(coordinator) = &mut self.coordinator else { return Ok(()) };
+        let facts = std::mem::take(&mut coordinator.effects.facts);
+        let effects = std::mem::take(&mut coordinator.effects.effects);
+        for (index, fact) in &facts {
+            self.trace.line(|| format!("  fact {}: {fact:?}", index.0));
+            self.coverage.fact(fact);
+            self.ledger.made(*index, fact)?;
+        }
+        for (index, effect) in effects {
+            self.ledger.wanted(&effect)?;
+            check_grant(&self.workers, self.now, &effect)?;
+            coordinator.gate.hold(index, (index, effect));
+        }
+        if let Some(group) = FactGroup::new(facts) {
+            coordinator.unshown.push_back(group.clone());
+            coordinator.waiting.push(group);
+        }
+        self.begin_commit();
+        Ok(())
+    }
+
+    fn begin_commit(&mut self) {
+        let sync_ms = self.rng.u64(0..=self.schedule.sync_ms_max);
+        let Some(coordinator) = &mut self.coordinator else { return };
+        if coordinator.is_committing || coordinator.waiting.is_empty() {
+            return;
+        }
+        coordinator.is_committing = true;
+        for group in coordinator.waiting.drain(..) {
+            coordinator.store.stage(&group);
+        }
+        self.agenda.put(self.now.after(sync_ms), Happening::CommitEnds(self.life));
+    }
+
+    pub(crate) fn commit_ends(&mut self, life: Life) -> Result<(), Violation> {
+        if self.life != life || self.coordinator.is_none() {
+            return Ok(());
+        }
+        let crash = self.crash_in_commit.take();
+        if let Some((changes, _)) = crash {
+            self.disk.crash_in(changes);
+        }
+        let failing = self.fail_next_sync.take();
+        self.disk.set_failing_syncs(failing.is_some());
+        let committed = self.coordinator.as_mut().map(|coordinator| coordinator.store.commit());
+        self.disk.set_failing_syncs(false);
+        if let Some(down_ms) = crash.map(|(_, down_ms)| down_ms).or(failing) {
+            // Whether it got through or not: nobody is told.
+            return self.crash_coordinator(down_ms);
+        }
+        match committed {
+            Some(Ok(durable)) => {
+                self.trace.note(("durable", durable), || format!("  durable up to {}", durable.0));
+                self.ledger.durable(durable);
+                if let Some(coordinator) = &mut self.coordinator {
+                    coordinator.is_committing = false;
+                }
+                self.release()?;
+                self.begin_commit();
+                Ok(())
+            }
+            Some(Err(error)) => check(false, Rule::JournalRecovers, || format!("a commit failed: {error}")),
+            None => Ok(()),
+        }
+    }
+
+    /// Shows facts and changes that are durable, then sends, replies and closes.
+    fn release(&mut self) -> Result<(), Violation> {
+        let Some(coordinator) = &mut self.coordinator else { return Ok(()) };
+        let durable = coordinator.store.durable();
+        let released: Vec<(FactIndex, Effect)> = coordinator.gate.release(durable).collect();
+        while let Some(group) = coordinator.unshown.front().filter(|group| group.last() <= durable) {
+            group.facts().iter().for_each(|(_, fact)| coordinator.seen_state.apply(fact));
+            coordinator.unshown.pop_front();
+        }
+        for (index, effect) in released {
+            self.ledger.released(index, &effect)?;
+            self.coverage.effect(&effect);
+            self.carry_out(effect)?;
+        }
+        self.check_account()
+    }
+
+    fn carry_out(&mut self, effect: Effect) -> Result<(), Violation> {
+        let lease_ms = self.schedule.lease_ms;
+        let Some(coordinator) = &mut self.coordinator else { return Ok(()) };
+        match effect {
+            Effect::Show(change) => coordinator.seen_activity.apply(&change),
+            Effect::Send { session, message } => {
+                if let ToWorker::Settled { up_to } = &message {
+                    let reports = coordinator.reports.entry(session).or_default();
+                    for report in reports.extract_if(.., |report| report.sequence <= *up_to) {
+                        self.ledger.settled(&report.items)?;
+                    }
+                }
+                let message =
+                    gridctl_coordinator::sim::message(message, lease_ms, lease_ms / HEARTBEATS_PER_LEASE);
+                if let Some(id) = coordinator.sessions.get(&session).copied() {
+                    self.send_down(id, Down::Message(Box::new(message)));
+                }
+            }
+            Effect::Reply { request, reply } => {
+                if let Some(operation) = coordinator.requests.remove(&request) {
+                    self.send_reply(operation, reply);
+                }
+            }
+            Effect::Close { session, why } => {
+                coordinator.leases.close(session);
+                let honest = matches!(why, CloseReason::Superseded | CloseReason::LeaseExpired);
+                check(honest, Rule::HonestPeerIsServed, || format!("a worker is closed: {why:?}"))?;
+                if let Some(id) = coordinator.sessions.remove(&session) {
+                    self.send_down(id, Down::End);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// A worker said something on its control stream.
+    pub(crate) fn worker_says(&mut self, id: ConnectionId, message: WorkerMessage) -> Result<(), Violation> {
+        let now = self.now;
+        let Some(connection) = self.connections.get_mut(&id) else { return Ok(()) };
+        let Some(coordinator) = &mut self.coordinator else { return Ok(()) };
+        if let WorkerMessage::Hello(hello) = &message {
+            let epoch = coordinator.scheduler.epoch();
+            check(hello.epoch_seen <= epoch, Rule::TokensGrow, || {
+                format!("a worker was welcomed by epoch {}, and this is {}", hello.epoch_seen.0, epoch.0)
+            })?;
+            let session = SessionId(coordinator.next_number());
+            let worker = self.workers[connection.life.worker].identity.expect("enrolled before it starts");
+            connection.session = Some(session);
+            coordinator.leases.open(session, coordinator.mono(now));
+            coordinator.sessions.insert(session, id);
+            let hello = gridctl_coordinator::sim::hello(hello).map_err(|error| malformed(&error))?;
+            return self.tell_scheduler(Event::WorkerHello { session, worker, hello });
+        }
+        let Some(session) = connection.session else { return Ok(()) };
+        let uploads = &connection.uploads;
+        let results = coordinator.store.results();
+        let keep = |output: &Output| -> Kept {
+            let appended = match output {
+                Output::Inline { stdout, stderr, result } => results.append(stdout, stderr, result),
+                Output::Uploaded(upload) => {
+                    let (_, output) =
+                        uploads.iter().find(|(sent, _)| sent == upload).expect("uploads come before their report");
+                    results.append(&output.stdout, &output.stderr, &output.result)
+                }
+            };
+            appended.expect("the simulated disk takes what is not synced")
+        };
+        let event = gridctl_coordinator::sim::event(session, message, keep).map_err(|error| malformed(&error))?;
+        event.map_or(Ok(()), |event| self.tell_scheduler(event))
+    }
+
+    /// Renews a lease; says whether the heartbeat may be answered.
+    pub(crate) fn renew_lease(&mut self, session: SessionId) -> bool {
+        let now = self.now;
+        self.coordinator.as_mut().is_some_and(|coordinator| {
+            let now = coordinator.mono(now);
+            coordinator.leases.renew(session, now).is_ok()
+        })
+    }
+
+    pub(crate) fn expire_leases(&mut self, life: Life) -> Result<(), Violation> {
+        let now = self.now;
+        let Some(coordinator) = self.coordinator.as_mut().filter(|_| self.life == life) else { return Ok(()) };
+        let expired = coordinator.leases.expire(coordinator.mono(now));
+        self.agenda.put(now.after(EXPIRE_EVERY_MS), Happening::ExpireLeases(life));
+        for session in expired {
+            self.tell_scheduler(Event::LeaseExpired { session })?;
+        }
+        Ok(())
+    }
+
+    pub(crate) fn session_ends(&mut self, session: SessionId) -> Result<(), Violation> {
+        let known = self.coordinator.as_ref().is_some_and(|coordinator| coordinator.sessions.contains_key(&session));
+        if known { self.tell_scheduler(Event::Disconnected { session }) } else { Ok(()) }
+    }
+
+    pub(crate) fn register_request(&mut self, operation: Operation) -> RequestId {
+        let coordinator = self.coordinator.as_mut().expect("requests arrive at a coordinator");
+        let request = RequestId(coordinator.next_number());
+        coordinator.requests.insert(request, operation);
+        request
+    }
+
+    pub(crate) fn coordinator_tick(&mut self, life: Life) -> Result<(), Violation> {
+        let now = self.now;
+        let Some(coordinator) = self.coordinator.as_mut().filter(|_| self.life == life) else { return Ok(()) };
+        if coordinator.tick_at.is_none_or(|at| at > now) {
+            return Ok(());
+        }
+        coordinator.tick_at = None;
+        self.tell_scheduler(Event::Tick)
+    }
+
+    fn schedule_tick(&mut self) {
+        let Some(coordinator) = &mut self.coordinator else { return };
+        let Some(deadline) = coordinator.scheduler.next_deadline() else { return };
+        let at = when(coordinator.clock_ms, deadline.0).max(self.now.after(1));
+        if coordinator.tick_at.is_none_or(|tick| at < tick) {
+            coordinator.tick_at = Some(at);
+            self.agenda.put(at, Happening::CoordinatorTick(self.life));
+        }
+    }
+
+    /// Checks that no machine has more reserved than it has, by what readers see.
+    fn check_account(&self) -> Result<(), Violation> {
+        let Some(coordinator) = &self.coordinator else { return Ok(()) };
+        let activity = &coordinator.seen_activity;
+        for (id, worker) in &activity.workers {
+            let used = may_run(&coordinator.seen_state, activity, *id);
+            let most = worker.reserved.max(used);
+            check(most <= worker.cpus, Rule::CapacityInAccount, || {
+                format!(
+                    "of {} cpus of worker {} {} are reserved, and {used} may be in use",
+                    worker.cpus, id.0, worker.reserved
+                )
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Breaks every connection of the life that just ended.
+    pub(crate) fn break_all(&mut self, within_ms: u64) {
+        let open: Vec<ConnectionId> = self
+            .connections
+            .iter()
+            .filter(|(_, connection)| connection.worker_open)
+            .map(|(id, _)| *id)
+            .collect();
+        for id in open {
+            let at = self.now.after(self.rng.u64(0..=within_ms));
+            if let Some(connection) = self.connections.get_mut(&id) {
+                connection.carries_up = false;
+                connection.carries_down = false;
+                connection.coordinator_open = false;
+            }
+            self.agenda.put(at, Happening::Down(id, Down::End));
+        }
+    }
+}
+
+/// Checks that nothing is granted that another worker runs and may go on with.
+fn check_grant(
+    workers: &[Worker],
+    now: SimMs,
+    effect: &Effect,
+) -> Result<(), Violation> {
+    let Effect::Send { message: ToWorker::Assign { grant }, .. } = effect else { return Ok(()) };
+    for (index, worker) in workers.iter().enumerate().filter(|(_, worker)| worker.has_lease(now)) {
+        let runs = worker
+            .running
+            .values()
+            .find(|running| running.stage() == grant.stage && !running.open().intersect(grant.range).is_empty());
+        check(runs.is_none(), Rule::WindowHolds, || {
+            format!("{:?} of {:?} is granted while worker {index} runs it and has a lease", grant.range, grant.stage)
+        })?;
+    }
+    Ok(())
+}
+
+/// Counts the cpus that a worker's grants let it use at once.
+fn may_run(state: &State, activity: &Activity, worker: WorkerId) -> Cpus {
+    let of_stage = |(stage, pieces): (&StageId, &BTreeMap<u64, Granted>)| {
+        let held = pieces.iter().filter(|(_, granted)| granted.worker == worker);
+        let (tasks, lanes) = held.fold((0, (Token::default(), 0)), |(tasks, lanes), (start, granted)| {
+            (tasks + granted.end - start, lanes.max((granted.token, granted.lanes)))
+        });
+        let spec = state.job(stage.job).map(|job| &job.spec().stages[stage.stage.0 as usize]);
+        spec.map_or(Cpus::ZERO, |spec| spec.task.cpus.times(u64::from(lanes.1).min(tasks)))
+    };
+    activity.granted.iter().map(of_stage).fold(Cpus::ZERO, Cpus::saturating_add)
+}
+
+fn malformed(error: &gridctl_coordinator::sim::Refused) -> Violation {
+    Violation { rule: Rule::HonestPeerIsServed, what: format!("a worker's message is refused: {error}") }
+}
+
+/// Nothing is reserved.
+pub(crate) fn has_nothing_reserved(activity: &Activity) -> bool {
+    activity.workers.values().all(|worker| worker.reserved == Cpus::ZERO)
+}

@@ -1,0 +1,220 @@
+//! How often each kind of thing happened, so that a simulator that tests nothing is noticed.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use gridctl_core::effect::{Effect, Reply, ToWorker, Verdict};
+use gridctl_core::event::{Event, Outcome};
+use gridctl_core::fact::Fact;
+
+use crate::faults::FAULT_KINDS;
+
+/// Counts by kind; every kind that must be hit is there from the start, with 0.
+#[derive(Clone, Debug)]
+pub struct Coverage {
+    counts: BTreeMap<(Group, &'static str), u64>,
+}
+
+/// What a count is of.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Group {
+    /// Something that goes wrong.
+    Fault,
+    /// Something that happens to the scheduler.
+    Event,
+    /// What the scheduler wants durable.
+    Fact,
+    /// What the scheduler wants done.
+    Effect,
+    /// What happens elsewhere.
+    Elsewhere,
+}
+
+const EVENTS: [&str; 14] = [
+    "start",
+    "submit",
+    "cancel",
+    "create token",
+    "enrol",
+    "hello",
+    "hello with held items",
+    "started",
+    "report of done tasks",
+    "report of a failure",
+    "given back",
+    "goodbye",
+    "disconnected",
+    "lease expired",
+];
+const FACTS: [&str; 10] = [
+    "epoch started",
+    "job submitted",
+    "range done",
+    "task done",
+    "task failed",
+    "task failed for good",
+    "stage skipped",
+    "tasks cancelled",
+    "job ended",
+    "worker enrolled",
+];
+const EFFECTS: [&str; 15] = [
+    "adopt",
+    "done",
+    "void",
+    "stage",
+    "assign",
+    "take back",
+    "stop",
+    "settled",
+    "forget",
+    "submitted",
+    "submitted again",
+    "cancelled",
+    "refused",
+    "close",
+    "show",
+];
+const ELSEWHERE: [&str; 7] = [
+    "torn journal tail cut",
+    "recovery",
+    "connection refused",
+    "upload",
+    "heartbeat not answered",
+    "submission repeated",
+    "reclaimed tail",
+];
+
+impl Coverage {
+    /// Makes counts of 0 for all that must be hit.
+    pub fn new() -> Self {
+        let groups = [
+            (Group::Fault, &FAULT_KINDS[..]),
+            (Group::Event, &EVENTS[..]),
+            (Group::Fact, &FACTS[..]),
+            (Group::Effect, &EFFECTS[..]),
+            (Group::Elsewhere, &ELSEWHERE[..]),
+        ];
+        let keys = groups.iter().flat_map(|(group, kinds)| kinds.iter().map(|kind| (*group, *kind)));
+        Self { counts: keys.map(|key| (key, 0)).collect() }
+    }
+
+    /// Adds the counts of another run.
+    pub fn add(&mut self, other: &Self) {
+        for (key, count) in &other.counts {
+            *self.counts.entry(*key).or_default() += count;
+        }
+    }
+
+    /// Lists what was never hit.
+    pub fn never_hit(&self) -> Vec<String> {
+        let never = self.counts.iter().filter(|(_, count)| **count == 0);
+        never.map(|((group, kind), _)| format!("{group:?}: {kind}")).collect()
+    }
+
+    pub(crate) fn hit(&mut self, group: Group, kind: &'static str) {
+        *self.counts.entry((group, kind)).or_default() += 1;
+    }
+
+    pub(crate) fn event(&mut self, event: &Event) {
+        let kind = match event {
+            Event::Start => "start",
+            Event::Submit { .. } => "submit",
+            Event::Cancel { .. } => "cancel",
+            Event::CreateToken { .. } => "create token",
+            Event::RevokeToken { .. } => "revoke token",
+            Event::Enrol { .. } => "enrol",
+            Event::WorkerHello { hello, .. } if hello.held.is_empty() => "hello",
+            Event::WorkerHello { .. } => "hello with held items",
+            Event::Started { .. } => "started",
+            Event::Report { report, .. } => {
+                let failed = report.items.iter().any(|item| matches!(item.outcome, Outcome::Failed { .. }));
+                if failed { "report of a failure" } else { "report of done tasks" }
+            }
+            Event::GivenBack { .. } => "given back",
+            Event::Goodbye { .. } => "goodbye",
+            Event::Disconnected { .. } => "disconnected",
+            Event::LeaseExpired { .. } => "lease expired",
+            Event::Tick => "tick",
+        };
+        self.hit(Group::Event, kind);
+    }
+
+    pub(crate) fn fact(&mut self, fact: &Fact) {
+        let kind = match fact {
+            Fact::EpochStarted { .. } => "epoch started",
+            Fact::JobSubmitted(_) => "job submitted",
+            Fact::RangeDone(_) => "range done",
+            Fact::TaskDone(_) => "task done",
+            Fact::TaskFailed(failed) if failed.last => "task failed for good",
+            Fact::TaskFailed(_) => "task failed",
+            Fact::StageSkipped { .. } => "stage skipped",
+            Fact::TasksCancelled { .. } => "tasks cancelled",
+            Fact::JobEnded { .. } => "job ended",
+            Fact::TokenCreated(_) => "token created",
+            Fact::TokenRevoked { .. } => "token revoked",
+            Fact::WorkerEnrolled { .. } => "worker enrolled",
+            Fact::UserEnrolled { .. } => "user enrolled",
+        };
+        self.hit(Group::Fact, kind);
+    }
+
+    pub(crate) fn effect(&mut self, effect: &Effect) {
+        let kind = match effect {
+            Effect::Send { message, .. } => match message {
+                ToWorker::Welcome { answers, .. } => {
+                    answers.iter().for_each(|answer| self.verdict(answer.verdict));
+                    "welcome"
+                }
+                ToWorker::Stage { .. } => "stage",
+                ToWorker::Assign { .. } => "assign",
+                ToWorker::TakeBack { .. } => "take back",
+                ToWorker::Stop { .. } => "stop",
+                ToWorker::Settled { .. } => "settled",
+                ToWorker::Forget { .. } => "forget",
+            },
+            Effect::Reply { reply, .. } => match reply {
+                Reply::Submitted { new: true, .. } => "submitted",
+                Reply::Submitted { new: false, .. } => "submitted again",
+                Reply::Cancelled { .. } => "cancelled",
+                Reply::TokenCreated { .. } => "token created",
+                Reply::TokenRevoked => "token revoked",
+                Reply::Enrolled(_) => "enrolled",
+                Reply::Refused(_) => "refused",
+            },
+            Effect::Close { .. } => "close",
+            Effect::Show(_) => "show",
+        };
+        self.hit(Group::Effect, kind);
+    }
+
+    fn verdict(&mut self, verdict: Verdict) {
+        let kind = match verdict {
+            Verdict::Adopt => "adopt",
+            Verdict::Done => "done",
+            Verdict::Void => "void",
+            Verdict::UnknownJob => "unknown job",
+        };
+        self.hit(Group::Effect, kind);
+    }
+}
+
+impl Default for Coverage {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Display for Coverage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut last = None;
+        for ((group, kind), count) in &self.counts {
+            if last != Some(*group) {
+                writeln!(f, "{group:?}")?;
+                last = Some(*group);
+            }
+            writeln!(f, "  {count:>9}  {kind}")?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,113 @@
+//! Lets things go wrong.
+
+use gridctl_worker::agent::AgentEvent;
+
+use crate::coverage::Group;
+use crate::faults::Fault;
+use crate::invariants::Violation;
+use crate::network::ConnectionId;
+use crate::world::{Happening, World};
+
+/// How long after a fault that found nothing it is tried again.
+const MISSED_AGAIN_MS: u64 = 100;
+
+impl World<'_> {
+    /// Lets a fault happen. It counts only if it finds something to go wrong.
+    pub(crate) fn strike(&mut self, fault: Fault) -> Result<(), Violation> {
+        self.trace.note(("fault", fault.kind()), || format!("FAULT {fault:?}"));
+        let hit = match fault {
+            Fault::Break { worker } => self.break_worker(worker, false),
+            Fault::Late { worker } => self.break_worker(worker, true),
+            Fault::OneWay { worker, up, for_ms } => {
+                self.stall(worker, up, for_ms);
+                true
+            }
+            Fault::Duplicate { worker, reports } => {
+                self.workers[worker].reports_to_duplicate += reports;
+                true
+            }
+            Fault::WorkerCrash { worker, down_ms } => {
+                let runs = self.workers[worker].agent.is_some();
+                self.kill_worker(worker);
+                self.agenda.put(self.now.after(down_ms), Happening::StartWorker(worker));
+                runs
+            }
+            Fault::WorkerDrain { worker, down_ms } => {
+                self.workers[worker].away_ms = down_ms;
+                let life = self.workers[worker].life();
+                let event = Box::new(AgentEvent::Drain);
+                self.agenda.put(self.now, Happening::FromExecutor(life, event));
+                self.workers[worker].agent.is_some()
+            }
+            Fault::WorkerPause { worker, for_ms } => {
+                self.workers[worker].paused_until = self.now.after(for_ms);
+                self.workers[worker].agent.is_some()
+            }
+            Fault::CoordinatorCrash { down_ms } => {
+                let runs = self.coordinator.is_some();
+                self.crash_coordinator(down_ms)?;
+                runs
+            }
+            Fault::CrashInCommit { changes, down_ms } => {
+                self.crash_in_commit = Some((changes, down_ms));
+                true
+            }
+            Fault::FailedSync { down_ms } => {
+                self.fail_next_sync = Some(down_ms);
+                true
+            }
+            Fault::CoordinatorPause { for_ms } => {
+                self.coordinator_paused_until = self.now.after(for_ms);
+                self.coordinator.is_some()
+            }
+            Fault::LostReplies { replies } => {
+                self.replies_to_lose += replies;
+                true
+            }
+        };
+        let work_is_open = !self.clients.are_content() || self.open_jobs() > 0;
+        if hit && work_is_open {
+            self.faults_that_hit += 1;
+            self.coverage.hit(Group::Fault, fault.kind());
+        } else if !hit && work_is_open && self.now < self.schedule.calm_at {
+            // It found nothing to go wrong: later there may be.
+            self.agenda.put(self.now.after(MISSED_AGAIN_MS), Happening::Fault(fault));
+        }
+        Ok(())
+    }
+
+    fn break_worker(&mut self, worker: usize, late: bool) -> bool {
+        let lease_ms = self.schedule.lease_ms;
+        let Some(id) = self.open_connection(worker) else { return false };
+        if late {
+            let late_ms = self.rng.u64(0..2 * lease_ms);
+            if let Some(connection) = self.connections.get_mut(&id) {
+                connection.late_until = self.now.after(late_ms);
+            }
+        }
+        self.break_connection(id, late, lease_ms);
+        true
+    }
+
+    /// Lets nothing through in one direction; where that lasts, the connection does not survive it.
+    fn stall(&mut self, worker: usize, up: bool, for_ms: u64) {
+        let until = self.now.after(for_ms);
+        let machine = &mut self.workers[worker];
+        if up {
+            machine.stalled_up_until = until;
+        } else {
+            machine.stalled_down_until = until;
+        }
+        let lease_ms = self.schedule.lease_ms;
+        if for_ms > lease_ms
+            && let Some(id) = self.open_connection(worker)
+        {
+            self.break_connection(id, true, for_ms);
+        }
+    }
+
+    fn open_connection(&self, worker: usize) -> Option<ConnectionId> {
+        let id = self.workers[worker].connection?;
+        self.connections.get(&id).filter(|connection| connection.worker_open).map(|_| id)
+    }
+}

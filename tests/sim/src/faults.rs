@@ -1,0 +1,125 @@
+//! What can go wrong, and how often.
+
+use fastrand::Rng;
+
+use crate::schedule::FAULTS_MIN;
+use crate::time::SimMs;
+
+/// Faults of a schedule, at most: more would only hide each other.
+const FAULTS_MAX: usize = 9;
+
+/// Something that goes wrong at a certain time.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Fault {
+    /// A worker's connection breaks; what is under way is lost, and both ends notice in their own time.
+    Break { worker: usize },
+    /// Nothing goes through in one direction for a while; what was sent arrives late, or not at all.
+    OneWay { worker: usize, up: bool, for_ms: u64 },
+    /// A worker's connection breaks, and what was under way to the coordinator arrives after the worker is
+    /// back.
+    Late { worker: usize },
+    /// A worker's next reports are delivered twice.
+    Duplicate { worker: usize, reports: u32 },
+    /// A worker's machine loses power: tasks, results and connection are gone.
+    WorkerCrash { worker: usize, down_ms: u64 },
+    /// A worker is told to stop in order, and started again later.
+    WorkerDrain { worker: usize, down_ms: u64 },
+    /// A worker's process stands still; its tasks run on.
+    WorkerPause { worker: usize, for_ms: u64 },
+    /// The coordinator's machine loses power: unsynced writes are lost or torn.
+    CoordinatorCrash { down_ms: u64 },
+    /// As above, in the middle of a commit.
+    CrashInCommit { changes: u64, down_ms: u64 },
+    /// The coordinator's next sync fails, so that it stops; it is started again.
+    FailedSync { down_ms: u64 },
+    /// The coordinator stands still.
+    CoordinatorPause { for_ms: u64 },
+    /// The next replies to clients are lost, so that clients ask again.
+    LostReplies { replies: u32 },
+}
+
+/// The kinds of fault, for counting.
+pub(crate) const FAULT_KINDS: [&str; 12] = [
+    "break",
+    "one way",
+    "late",
+    "duplicate",
+    "worker crash",
+    "worker drain",
+    "worker pause",
+    "coordinator crash",
+    "crash in commit",
+    "failed sync",
+    "coordinator pause",
+    "lost replies",
+];
+
+impl Fault {
+    pub(crate) const fn kind(self) -> &'static str {
+        FAULT_KINDS[match self {
+            Self::Break { .. } => 0,
+            Self::OneWay { .. } => 1,
+            Self::Late { .. } => 2,
+            Self::Duplicate { .. } => 3,
+            Self::WorkerCrash { .. } => 4,
+            Self::WorkerDrain { .. } => 5,
+            Self::WorkerPause { .. } => 6,
+            Self::CoordinatorCrash { .. } => 7,
+            Self::CrashInCommit { .. } => 8,
+            Self::FailedSync { .. } => 9,
+            Self::CoordinatorPause { .. } => 10,
+            Self::LostReplies { .. } => 11,
+        }]
+    }
+}
+
+/// Draws at least [`FAULTS_MIN`] faults within the first `active_ms`, in order of time.
+pub(crate) fn draw_faults(rng: &mut Rng, active_ms: u64, lease_ms: u64, workers: usize) -> Vec<(SimMs, Fault)> {
+    let count = rng.usize(FAULTS_MIN..=FAULTS_MAX);
+    let mut faults: Vec<(SimMs, Fault)> =
+        (0..count).map(|_| (SimMs(rng.u64(0..active_ms)), draw_fault(rng, lease_ms, workers))).collect();
+    faults.sort_by_key(|(at, _)| *at);
+    faults
+}
+
+/// Adds what makes two workers run the same tasks under a coordinator that has forgotten both: one is cut off
+/// for longer than its lease, its tasks go to another, the coordinator restarts, and what it then tells the
+/// first of them comes late.
+pub(crate) fn add_double_runs(
+    rng: &mut Rng,
+    faults: &mut Vec<(SimMs, Fault)>,
+    from: SimMs,
+    lease_ms: u64,
+    workers: usize,
+) {
+    let worker = rng.usize(0..workers);
+    let cut_at = from.after(rng.u64(50..lease_ms));
+    let for_ms = lease_ms + rng.u64(lease_ms / 2..lease_ms);
+    faults.push((cut_at, Fault::OneWay { worker, up: true, for_ms }));
+    let crash_at = cut_at.after(lease_ms + rng.u64(lease_ms / 4..lease_ms));
+    faults.push((crash_at, Fault::CoordinatorCrash { down_ms: rng.u64(1..lease_ms / 2) }));
+    let late_at = crash_at.after(rng.u64(0..2 * lease_ms));
+    faults.push((late_at, Fault::OneWay { worker, up: false, for_ms: rng.u64(lease_ms / 4..lease_ms) }));
+    faults.sort_by_key(|(at, _)| *at);
+}
+
+fn draw_fault(rng: &mut Rng, lease_ms: u64, workers: usize) -> Fault {
+    let worker = rng.usize(0..workers);
+    // Half of what lasts is over within the lease, half is not.
+    let for_ms = rng.u64(1..2 * lease_ms);
+    let down_ms = for_ms;
+    match rng.u8(0..20) {
+        0 | 1 => Fault::Break { worker },
+        2..5 => Fault::OneWay { worker, up: rng.bool(), for_ms },
+        5 | 6 => Fault::Late { worker },
+        7 | 8 => Fault::Duplicate { worker, reports: rng.u32(1..20) },
+        9 | 10 => Fault::WorkerCrash { worker, down_ms },
+        11 => Fault::WorkerDrain { worker, down_ms },
+        12 => Fault::WorkerPause { worker, for_ms },
+        13 | 14 => Fault::CoordinatorCrash { down_ms },
+        15 | 16 => Fault::CrashInCommit { changes: rng.u64(1..4), down_ms },
+        17 => Fault::FailedSync { down_ms },
+        18 => Fault::CoordinatorPause { for_ms },
+        _ => Fault::LostReplies { replies: rng.u32(1..4) },
+    }
+}

@@ -1,0 +1,33 @@
+//! A whole grid in one thread, on simulated network, disk and clock, from one seed.
+//!
+//! What runs is the product's own: scheduler, lease table, release gate, journal writer and recovery, result
+//! segments, worker agents with their result buffers. What is simulated is what they stand on: the thin
+//! shells, the network, the disk, clocks, the programs that tasks run, clients. Faults are drawn from the
+//! seed like everything else; after every step the [`invariants`] are checked, and once the faults stop,
+//! everything must end.
+//!
+//! Deliberately absent: threads, real time, and any chance that does not come from the seed.
+#![warn(missing_docs)]
+
+mod client;
+mod coordinator;
+mod coverage;
+mod disturb;
+mod executor;
+mod faults;
+pub mod invariants;
+mod kept;
+mod network;
+mod planted;
+mod recovery;
+mod run;
+mod schedule;
+mod time;
+mod trace;
+mod verdict;
+mod worker;
+mod world;
+
+pub use coverage::{Coverage, Group};
+pub use planted::Planted;
+pub use run::{Outcome, run, run_with_log};

@@ -1,0 +1,87 @@
+//! Runs one seed.
+
+use std::cell::RefCell;
+use std::panic::{self, AssertUnwindSafe};
+use std::sync::Once;
+
+use crate::coverage::Coverage;
+use crate::invariants::{Rule, Violation};
+use crate::planted::Planted;
+use crate::schedule::{FAULTS_MIN, Schedule};
+use crate::time::SimMs;
+use crate::world::World;
+
+/// What became of a seed.
+#[derive(Debug)]
+pub struct Outcome {
+    /// What was violated, if anything.
+    pub violation: Option<Violation>,
+    /// The same for the same seed, whatever the machine.
+    pub trace_hash: u64,
+    /// How long it took, in simulated time.
+    pub simulated: SimMs,
+    /// How often what happened.
+    pub coverage: Coverage,
+    /// Whether enough went wrong for the schedule to count.
+    pub counts: bool,
+    /// What happened, where that was wanted.
+    pub log: Vec<String>,
+}
+
+/// Runs a seed.
+pub fn run(seed: u64, planted: Option<Planted>) -> Outcome {
+    run_kept(seed, planted, false)
+}
+
+/// Runs a seed and keeps a line for everything that happens.
+pub fn run_with_log(seed: u64, planted: Option<Planted>) -> Outcome {
+    run_kept(seed, planted, true)
+}
+
+fn run_kept(seed: u64, planted: Option<Planted>, keep_lines: bool) -> Outcome {
+    let schedule = Schedule::draw(seed);
+    let mut world = World::new(&schedule, seed, planted, keep_lines);
+    Planted::switch(planted);
+    let ended = catching(|| {
+        while world.step()? {}
+        world.check_end()
+    });
+    Planted::switch(None);
+    Outcome {
+        violation: ended.err(),
+        trace_hash: world.trace.hash(),
+        simulated: world.now,
+        counts: world.faults_that_hit >= FAULTS_MIN,
+        coverage: world.coverage.clone(),
+        log: world.trace.into_lines(),
+    }
+}
+
+thread_local! {
+    /// Where a panic of this thread is kept, while one is caught here.
+    static CAUGHT: RefCell<Option<String>> = const { RefCell::new(None) };
+}
+
+/// Makes a violation of a panic: a product part that panics has found one of its own invariants broken.
+fn catching(run: impl FnOnce() -> Result<(), Violation>) -> Result<(), Violation> {
+    static HOOK: Once = Once::new();
+    HOOK.call_once(|| {
+        let before = panic::take_hook();
+        panic::set_hook(Box::new(move |info| {
+            let caught = CAUGHT.with(|caught| match &mut *caught.borrow_mut() {
+                Some(what) => {
+                    *what = info.to_string();
+                    true
+                }
+                None => false,
+            });
+            if !caught {
+                before(info);
+            }
+        }));
+    });
+    CAUGHT.with(|caught| *caught.borrow_mut() = Some(String::new()));
+    let result = panic::catch_unwind(AssertUnwindSafe(run));
+    let what = CAUGHT.with(|caught| caught.borrow_mut().take()).unwrap_or_default();
+    result.unwrap_or(Err(Violation { rule: Rule::NoPanic, what }))
+}

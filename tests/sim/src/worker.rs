@@ -1,0 +1,283 @@
+//! A worker's machine: the product's agent, and a shell around it that the simulator plays.
+
+use std::collections::BTreeMap;
+
+use gridctl_jobs::id::{Epoch, WorkerId};
+use gridctl_jobs::units::Cpus;
+use gridctl_transport::message::worker::{CoordinatorMessage, WorkerMessage};
+use gridctl_worker::agent::{
+    Agent, AgentConfig, AgentEffect, AgentEvent, AgentExit, LinkId, MonoMs, Now, SliceId,
+};
+
+use crate::executor::Running;
+use crate::invariants::{Rule, Violation, check, check_machine};
+use crate::kept::KeptResults;
+use crate::network::{ConnectionId, Up};
+use crate::schedule::Machine;
+use crate::time::SimMs;
+use crate::world::{Happening, World, clock, when};
+
+/// How long a drained worker lets what runs go on.
+const GRACE_MS: u64 = 2_000;
+
+/// One life of a worker's process.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub(crate) struct AgentLife {
+    pub(crate) worker: usize,
+    life: u32,
+}
+
+/// A machine, its process while there is one, and what it keeps on disk.
+#[derive(Debug)]
+pub(crate) struct Worker {
+    life: AgentLife,
+    machine: Machine,
+    /// Once it is enrolled.
+    pub(crate) identity: Option<WorkerId>,
+    pub(crate) agent: Option<Agent>,
+    /// Kept over restarts.
+    epoch_seen: Epoch,
+    pub(crate) running: BTreeMap<SliceId, Running>,
+    pub(crate) connection: Option<ConnectionId>,
+    pub(crate) paused_until: SimMs,
+    pub(crate) stalled_up_until: SimMs,
+    pub(crate) stalled_down_until: SimMs,
+    pub(crate) reports_to_duplicate: u32,
+    /// By its own clock, as far as it was promised.
+    lease_until: MonoMs,
+    hello_sent: MonoMs,
+    tick_at: Option<SimMs>,
+    pub(crate) kept: KeptResults,
+    /// How long it is away after it has stopped in order.
+    pub(crate) away_ms: u64,
+}
+
+impl Worker {
+    pub(crate) fn new(index: usize, machine: Machine) -> Self {
+        Self {
+            life: AgentLife { worker: index, life: 0 },
+            machine,
+            identity: None,
+            agent: None,
+            epoch_seen: Epoch(0),
+            running: BTreeMap::new(),
+            connection: None,
+            paused_until: SimMs(0),
+            stalled_up_until: SimMs(0),
+            stalled_down_until: SimMs(0),
+            reports_to_duplicate: 0,
+            lease_until: MonoMs(0),
+            hello_sent: MonoMs(0),
+            tick_at: None,
+            kept: KeptResults::default(),
+            away_ms: 0,
+        }
+    }
+
+    pub(crate) const fn life(&self) -> AgentLife {
+        self.life
+    }
+
+    pub(crate) fn cpus(&self) -> Cpus {
+        Cpus::whole(self.machine.cpus)
+    }
+
+    pub(crate) const fn mono(&self, now: SimMs) -> MonoMs {
+        MonoMs(clock(self.machine.clock_ms, now))
+    }
+
+    /// Says whether it was promised that nothing of its is given away yet.
+    pub(crate) fn has_lease(&self, now: SimMs) -> bool {
+        self.agent.is_some() && self.mono(now) < self.lease_until
+    }
+
+    pub(crate) fn extend_lease(&mut self, sent: MonoMs, lease_ms: u64) {
+        self.lease_until = self.lease_until.max(sent.after(lease_ms));
+    }
+
+    /// Says whether nothing is left to do or to tell.
+    pub(crate) fn is_idle(&self) -> bool {
+        let settled = self.agent.as_ref().is_some_and(|agent| {
+            agent.is_connected() && agent.unsettled_tasks() == 0 && agent.cpus_used() == Cpus::ZERO
+        });
+        settled && self.running.is_empty()
+    }
+}
+
+impl World<'_> {
+    /// Starts a worker's process; it begins with nothing but what is on its disk.
+    pub(crate) fn start_worker(&mut self, index: usize) -> Result<(), Violation> {
+        let worker = &mut self.workers[index];
+        if worker.agent.is_some() || worker.identity.is_none() {
+            return Ok(());
+        }
+        worker.life.life += 1;
+        worker.lease_until = MonoMs(0);
+        worker.tick_at = None;
+        worker.kept = KeptResults::default();
+        let machine = [u8::try_from(index).expect("a handful of workers"); 16];
+        let config = AgentConfig {
+            cpus: worker.cpus(),
+            machine,
+            epoch_seen: worker.epoch_seen,
+            grace_ms: GRACE_MS,
+            seed: self.rng.u64(..),
+        };
+        worker.agent = Some(Agent::new(config));
+        let life = worker.life;
+        self.trace.note((index, "starts"), || format!("worker {index} starts"));
+        self.tell_agent(life, AgentEvent::Start)
+    }
+
+    /// Ends a worker's process and everything that it started.
+    pub(crate) fn kill_worker(&mut self, index: usize) {
+        let within_ms = self.schedule.lease_ms;
+        let worker = &mut self.workers[index];
+        worker.agent = None;
+        worker.running.clear();
+        if let Some(id) = worker.connection.take() {
+            if let Some(connection) = self.connections.get_mut(&id) {
+                connection.worker_open = false;
+            }
+            self.break_connection(id, false, within_ms);
+        }
+    }
+
+    pub(crate) fn agent_tick(&mut self, life: AgentLife) -> Result<(), Violation> {
+        let worker = &mut self.workers[life.worker];
+        if worker.life != life || worker.tick_at.is_none_or(|at| at > self.now) {
+            return Ok(());
+        }
+        worker.tick_at = None;
+        self.tell_agent(life, AgentEvent::Tick)
+    }
+
+    /// Lets something happen to an agent, and does what it wants.
+    pub(crate) fn tell_agent(&mut self, life: AgentLife, event: AgentEvent) -> Result<(), Violation> {
+        let now = Now { mono: self.workers[life.worker].mono(self.now), wall: self.wall() };
+        let worker = &mut self.workers[life.worker];
+        let Some(agent) = worker.agent.as_mut().filter(|_| worker.life == life) else { return Ok(()) };
+        self.trace.line(|| format!("worker {}: {event:?}", life.worker));
+        let mut effects = Vec::new();
+        agent.step(now, event, &mut effects);
+        agent.check_invariants();
+        for effect in effects {
+            self.do_for_agent(life, effect)?;
+        }
+        let worker = &self.workers[life.worker];
+        check_machine(worker.running.values().map(Running::cpus), worker.cpus())?;
+        self.schedule_agent_tick(life);
+        match self.reclaimed.pop_front() {
+            Some((life, event)) => self.tell_agent(life, event),
+            None => Ok(()),
+        }
+    }
+
+    /// Keeps what the coordinator promises, and what it takes.
+    pub(crate) fn note_heard(&mut self, life: AgentLife, message: &CoordinatorMessage) {
+        let worker = &mut self.workers[life.worker];
+        worker.kept.heard(message);
+        if let CoordinatorMessage::Welcome(welcome) = message {
+            let sent = worker.hello_sent;
+            worker.extend_lease(sent, welcome.lease_ms);
+        }
+    }
+
+    fn schedule_agent_tick(&mut self, life: AgentLife) {
+        let worker = &mut self.workers[life.worker];
+        let deadline = worker.agent.as_ref().and_then(Agent::next_deadline);
+        let Some(at) = deadline.map(|at| when(worker.machine.clock_ms, at.0)) else { return };
+        let at = at.max(self.now.after(1));
+        if worker.tick_at.is_none_or(|tick| at < tick) {
+            worker.tick_at = Some(at);
+            self.agenda.put(at, Happening::AgentTick(life));
+        }
+    }
+
+    fn do_for_agent(&mut self, life: AgentLife, effect: AgentEffect) -> Result<(), Violation> {
+        match effect {
+            AgentEffect::Connect { link } => {
+                let wait = self.latency() + self.latency();
+                let worker = &self.workers[life.worker];
+                let at = self.now.after(wait).max(worker.stalled_up_until).max(worker.stalled_down_until);
+                self.agenda.put(at, Happening::Connect(life, link));
+            }
+            AgentEffect::Disconnect { link } => {
+                if let Some(id) = self.connection_of(life, link) {
+                    self.send_up(id, Up::End);
+                    if let Some(connection) = self.connections.get_mut(&id) {
+                        connection.worker_open = false;
+                    }
+                }
+            }
+            AgentEffect::Send { link, message } => self.say(life, link, message)?,
+            AgentEffect::Upload { link, upload, output } => {
+                if let Some(id) = self.connection_of(life, link) {
+                    self.send_up(id, Up::Upload(upload, output));
+                }
+            }
+            AgentEffect::Heartbeats { link, every_ms } => {
+                if let Some(id) = self.connection_of(life, link) {
+                    self.begin_heartbeats(id, every_ms);
+                }
+            }
+            AgentEffect::RememberEpoch(epoch) => {
+                let worker = &mut self.workers[life.worker];
+                check(epoch > worker.epoch_seen, Rule::TokensGrow, || {
+                    format!("epoch {} is remembered after {}", epoch.0, worker.epoch_seen.0)
+                })?;
+                worker.epoch_seen = epoch;
+            }
+            AgentEffect::Begin(slice) => self.begin_slice(life, slice)?,
+            AgentEffect::Reclaim { slice } => self.reclaim(life, slice),
+            AgentEffect::Cancel { slice, range } => self.cancel_running(life, slice, range),
+            AgentEffect::Notice(notice) => {
+                self.trace.line(|| format!("worker {} tells {notice:?}", life.worker));
+            }
+            AgentEffect::Exit(exit) => self.agent_exits(life, &exit)?,
+        }
+        Ok(())
+    }
+
+    fn say(&mut self, life: AgentLife, link: LinkId, message: WorkerMessage) -> Result<(), Violation> {
+        let worker = &mut self.workers[life.worker];
+        let mut twice = false;
+        match &message {
+            WorkerMessage::Hello(hello) => {
+                worker.hello_sent = worker.mono(self.now);
+                worker.kept.check_hello(hello)?;
+            }
+            WorkerMessage::Report(report) => {
+                worker.kept.sent(report);
+                twice = worker.reports_to_duplicate > 0;
+                worker.reports_to_duplicate -= u32::from(twice);
+            }
+            WorkerMessage::Started { .. } | WorkerMessage::GivenBack { .. } | WorkerMessage::Goodbye => {}
+        }
+        let Some(id) = self.connection_of(life, link) else { return Ok(()) };
+        if twice {
+            self.send_up(id, Up::Message(Box::new(message.clone())));
+        }
+        self.send_up(id, Up::Message(Box::new(message)));
+        Ok(())
+    }
+
+    fn agent_exits(&mut self, life: AgentLife, exit: &AgentExit) -> Result<(), Violation> {
+        self.trace.note(("exits", life.worker), || format!("worker {} exits: {exit:?}", life.worker));
+        check(!matches!(exit, AgentExit::Refused(_)), Rule::HonestPeerIsServed, || {
+            format!("worker {} was turned away: {exit:?}", life.worker)
+        })?;
+        let worker = &mut self.workers[life.worker];
+        worker.agent = None;
+        worker.running.clear();
+        let away_ms = worker.away_ms;
+        self.agenda.put(self.now.after(away_ms), Happening::StartWorker(life.worker));
+        Ok(())
+    }
+
+    fn connection_of(&self, life: AgentLife, link: LinkId) -> Option<ConnectionId> {
+        let id = self.workers[life.worker].connection?;
+        let connection = self.connections.get(&id)?;
+        (connection.life == life && connection.link == link && connection.worker_open).then_some(id)
+    }
+}

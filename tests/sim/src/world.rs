@@ -1,0 +1,205 @@
+//! Everything that there is, and the loop that lets it happen.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use fastrand::Rng;
+use gridctl_coordinator::disk::SimDisk;
+use gridctl_jobs::units::WallMs;
+
+use crate::client::{Operation, RequestArrives};
+use crate::coordinator::Coordinator;
+use crate::coverage::Coverage;
+use crate::faults::Fault;
+use crate::invariants::{Ledger, Violation};
+use crate::network::{Connection, ConnectionId, Down, Up};
+use crate::planted::Planted;
+use crate::schedule::Schedule;
+use crate::time::{Agenda, SimMs};
+use crate::trace::Trace;
+use crate::worker::{AgentLife, Worker};
+
+/// Wall-clock time when a schedule begins: 2026.
+const WALL_START_MS: u64 = 1_767_225_600_000;
+
+/// Counts the lives of the coordinator.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Life(pub(crate) u64);
+
+/// What is to happen.
+#[derive(Debug)]
+pub(crate) enum Happening {
+    Fault(Fault),
+    StartCoordinator,
+    CommitEnds(Life),
+    CoordinatorTick(Life),
+    ExpireLeases(Life),
+    /// Something arrives at the coordinator.
+    Up(ConnectionId, Up),
+    /// Something arrives at a worker.
+    Down(ConnectionId, Down),
+    /// A worker's attempt to connect ends.
+    Connect(AgentLife, gridctl_worker::agent::LinkId),
+    Heartbeat(ConnectionId),
+    StartWorker(usize),
+    AgentTick(AgentLife),
+    /// The running task of a slice ends.
+    TaskEnds(AgentLife, gridctl_worker::agent::SliceId, u32),
+    /// Something to tell the agent that comes from its own machine.
+    FromExecutor(AgentLife, Box<gridctl_worker::agent::AgentEvent>),
+    Ask(Operation),
+    RequestArrives(RequestArrives),
+    ReplyArrives(Operation, Box<gridctl_core::effect::Reply>),
+}
+
+/// A grid and all that can happen to it.
+pub(crate) struct World<'a> {
+    pub(crate) schedule: &'a Schedule,
+    pub(crate) planted: Option<Planted>,
+    pub(crate) now: SimMs,
+    pub(crate) rng: Rng,
+    pub(crate) agenda: Agenda<Happening>,
+    pub(crate) trace: Trace,
+    pub(crate) coverage: Coverage,
+    pub(crate) ledger: Ledger,
+    pub(crate) disk: SimDisk,
+    pub(crate) coordinator: Option<Coordinator>,
+    pub(crate) life: Life,
+    /// Until when the coordinator stands still.
+    pub(crate) coordinator_paused_until: SimMs,
+    /// A crash that is to come in the next commit: after so many changes of the disk; then so long down.
+    pub(crate) crash_in_commit: Option<(u64, u64)>,
+    pub(crate) fail_next_sync: Option<u64>,
+    pub(crate) replies_to_lose: u32,
+    pub(crate) workers: Vec<Worker>,
+    pub(crate) connections: BTreeMap<ConnectionId, Connection>,
+    pub(crate) clients: crate::client::Clients,
+    pub(crate) faults_that_hit: usize,
+    /// Tails that executors have given back: an agent hears of them before it hears that the slice returned.
+    pub(crate) reclaimed: VecDeque<(AgentLife, gridctl_worker::agent::AgentEvent)>,
+}
+
+impl<'a> World<'a> {
+    pub(crate) fn new(schedule: &'a Schedule, seed: u64, planted: Option<Planted>, keep_lines: bool) -> Self {
+        let mut world = Self {
+            schedule,
+            planted,
+            now: SimMs(0),
+            // Other chances than those that drew the schedule.
+            rng: Rng::with_seed(!seed),
+            agenda: Agenda::new(),
+            trace: Trace::new(keep_lines),
+            coverage: Coverage::new(),
+            ledger: Ledger::default(),
+            disk: SimDisk::new(),
+            coordinator: None,
+            life: Life(0),
+            coordinator_paused_until: SimMs(0),
+            crash_in_commit: None,
+            fail_next_sync: None,
+            replies_to_lose: 0,
+            workers: schedule.machines.iter().enumerate().map(|(index, machine)| Worker::new(index, *machine)).collect(),
+            connections: BTreeMap::new(),
+            clients: crate::client::Clients::new(schedule),
+            faults_that_hit: 0,
+            reclaimed: VecDeque::new(),
+        };
+        world.agenda.put(SimMs(0), Happening::StartCoordinator);
+        for (at, fault) in &schedule.faults {
+            world.agenda.put(*at, Happening::Fault(*fault));
+        }
+        world.begin_asking();
+        world
+    }
+
+    /// Lets the next thing happen; returns false once everything has ended.
+    pub(crate) fn step(&mut self) -> Result<bool, Violation> {
+        let (at, happening) = self.agenda.next().expect("leases are looked after for ever");
+        self.now = self.now.max(at);
+        self.trace.at(self.now);
+        if let Some(until) = self.stands_still(&happening) {
+            self.agenda.put(until, happening);
+            return Ok(true);
+        }
+        self.happen(happening)?;
+        if self.now > self.schedule.calm_at && self.has_ended() {
+            return Ok(false);
+        }
+        self.check_deadline()?;
+        Ok(true)
+    }
+
+    fn happen(&mut self, happening: Happening) -> Result<(), Violation> {
+        match happening {
+            Happening::Fault(fault) => self.strike(fault),
+            Happening::StartCoordinator => self.start_coordinator(),
+            Happening::CommitEnds(life) => self.commit_ends(life),
+            Happening::CoordinatorTick(life) => self.coordinator_tick(life),
+            Happening::ExpireLeases(life) => self.expire_leases(life),
+            Happening::Up(connection, up) => self.arrive_up(connection, up),
+            Happening::Down(connection, down) => self.arrive_down(connection, down),
+            Happening::Connect(life, link) => self.connect(life, link),
+            Happening::Heartbeat(connection) => self.heartbeat(connection),
+            Happening::StartWorker(worker) => self.start_worker(worker),
+            Happening::AgentTick(life) => self.agent_tick(life),
+            Happening::TaskEnds(life, slice, step) => self.task_ends(life, slice, step),
+            Happening::FromExecutor(life, event) => {
+                self.note_returned(life, &event);
+                self.tell_agent(life, *event)
+            }
+            Happening::Ask(operation) => {
+                self.ask(operation);
+                Ok(())
+            }
+            Happening::RequestArrives(request) => self.request_arrives(request),
+            Happening::ReplyArrives(operation, reply) => self.reply_arrives(operation, &reply),
+        }
+    }
+
+    /// Returns until when whoever this happens to stands still.
+    fn stands_still(&self, happening: &Happening) -> Option<SimMs> {
+        let until = match happening {
+            Happening::CommitEnds(_)
+            | Happening::CoordinatorTick(_)
+            | Happening::ExpireLeases(_)
+            | Happening::Up(..)
+            | Happening::RequestArrives(_) => self.coordinator_paused_until,
+            Happening::Connect(life, _) => {
+                self.coordinator_paused_until.max(self.workers[life.worker].paused_until)
+            }
+            Happening::AgentTick(life) | Happening::FromExecutor(life, _) => {
+                self.workers[life.worker].paused_until
+            }
+            Happening::Down(connection, _) | Happening::Heartbeat(connection) => {
+                let worker = self.connections.get(connection).map(|connection| connection.life.worker);
+                worker.map_or(SimMs(0), |worker| self.workers[worker].paused_until)
+            }
+            // Tasks run on while their worker stands still, but nobody takes their ends.
+            Happening::TaskEnds(life, ..) => self.workers[life.worker].paused_until,
+            Happening::Fault(_)
+            | Happening::StartCoordinator
+            | Happening::StartWorker(_)
+            | Happening::Ask(_)
+            | Happening::ReplyArrives(..) => SimMs(0),
+        };
+        (until > self.now).then_some(until)
+    }
+
+    /// Returns how long a message takes when nothing is wrong.
+    pub(crate) fn latency(&mut self) -> u64 {
+        self.rng.u64(0..=self.schedule.latency_ms_max)
+    }
+
+    pub(crate) fn wall(&self) -> WallMs {
+        WallMs(WALL_START_MS + self.now.0)
+    }
+}
+
+/// What a clock shows that showed `start_ms` when the schedule began.
+pub(crate) const fn clock(start_ms: u64, now: SimMs) -> u64 {
+    start_ms + now.0
+}
+
+/// When a clock that showed `start_ms` at the beginning shows `mono_ms`.
+pub(crate) const fn when(start_ms: u64, mono_ms: u64) -> SimMs {
+    SimMs(mono_ms.saturating_sub(start_ms))
+}
