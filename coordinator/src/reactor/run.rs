@@ -118,12 +118,13 @@ impl Reactor {
         loop {
             tokio::select! {
                 biased;
+                () = stopped(stop), if !inputs.is_closed() => inputs.close(),
                 changed = durability.changed() => {
                     return if changed.is_ok() { Woken::Durable } else { Woken::JournalGone };
                 }
-                () = until(deadline) => return Woken::Deadline,
                 count = inputs.recv_many(batch, BATCH_MAX), if may_take => return Woken::Inputs(count),
-                () = stopped(stop), if !inputs.is_closed() => inputs.close(),
+                // After inputs: every step looks at what is due, so a deadline never waits for long.
+                () = until(deadline) => return Woken::Deadline,
             }
         }
     }

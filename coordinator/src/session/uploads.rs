@@ -179,6 +179,18 @@ mod tests {
         assert!(uploads.entries().is_empty(), "it is taken once");
     }
 
+    #[tokio::test(start_paused = true)]
+    async fn upload_that_never_comes_is_waited_for_and_then_an_error() {
+        let uploads = Uploads::default();
+        let begun = Instant::now();
+        assert!(matches!(uploads.take(UploadId(7)).await, Err(End::UnknownUpload(UploadId(7)))));
+        assert_eq!(begun.elapsed(), UPLOAD_BEGINS_WITHIN);
+        uploads.begin(UploadId(8)).expect("there is room");
+        let begun = Instant::now();
+        assert!(uploads.take(UploadId(8)).await.is_err(), "it began and never became whole");
+        assert_eq!(begun.elapsed(), UPLOAD_WITHIN);
+    }
+
     #[test]
     fn uploads_that_nobody_names_are_bounded_and_numbers_are_used_once() {
         let uploads = Uploads::default();

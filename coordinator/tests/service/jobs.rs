@@ -1,7 +1,7 @@
 //! Jobs from submission to output.
 
-use gridctl_jobs::id::JobNumber;
-use gridctl_jobs::limits::{OUTPUT_BYTES_MAX, TASKS_PER_STAGE_MAX};
+use gridctl_jobs::id::{JobNumber, StageIndex};
+use gridctl_jobs::limits::{OUTPUT_BYTES_MAX, STAGES_MAX, TASKS_PER_STAGE_MAX};
 use gridctl_jobs::range::TaskRange;
 use gridctl_jobs::reason::WaitReason;
 use gridctl_jobs::spec::{Args, Items, JobSpec, Numbers, Run};
@@ -13,7 +13,7 @@ use gridctl_transport::message::worker::{Outcome, Output, StreamKind, UploadId};
 
 use crate::client::{output_of, target};
 use crate::scripted_worker::{ScriptedWorker, hello, item, stdout};
-use crate::world::{World, job, new_id, stage};
+use crate::world::{World, job, literal, new_id, stage};
 
 async fn worker(world: &World, name: &str, cpus: u32) -> ScriptedWorker {
     let credentials = world.enrol_worker(name).await;
@@ -282,6 +282,29 @@ async fn tables_of_jobs_workers_and_reasons_tell_what_there_is() {
         (jobs[0].number, jobs[0].state, jobs[0].tasks.running),
         (number, JobState::Running, 1)
     );
+}
+
+#[tokio::test]
+async fn status_and_reasons_of_the_most_entangled_job_fit_an_answer() {
+    let world = World::new().await;
+    let client = world.admin().await;
+    let names: Vec<String> =
+        (0..STAGES_MAX).map(|n| format!("{n:0>4}{}", "数".repeat(124))).collect();
+    let run = || Run::Command { argv: vec![literal("true")] };
+    let entangled = |(place, name): (usize, &String)| {
+        let mut stage = stage(name, 1, run());
+        stage.needs = (0..u32::try_from(place).unwrap()).map(StageIndex).collect();
+        stage
+    };
+    let stages = names.iter().enumerate().map(entangled).collect();
+    let number =
+        client.submit(new_id(), &JobSpec { name: "j".to_owned(), priority: 0, stages }).await;
+    let status = client.status(number).await;
+    assert_eq!(status.stages.len(), STAGES_MAX);
+    assert_eq!(status.stages[2].needs, names[..2], "the first stages tell all that they need");
+    let explain = Request::Explain { job: JobRef::Number(number) };
+    let Answer::Explained(why) = client.ask_one(explain).await else { panic!("explained") };
+    assert_eq!(why.len(), STAGES_MAX);
 }
 
 #[tokio::test]
