@@ -52,8 +52,8 @@ pub enum ToWorker {
     Stage { order: Arc<StageOrder> },
     /// Run these.
     Assign { grant: Grant },
-    /// Give back up to `tasks` of what has not begun, from the end of the queue, of grants up to `token`
-    /// (the last of that stage); answered by `GivenBack`, also where all have begun.
+    /// Give back up to `tasks` of the grant `token` that have not begun, from its end; answered by
+    /// `GivenBack`, also where all have begun.
     TakeBack { token: Token, stage: StageId, tasks: u64 },
     /// End these tasks, running or not; no report of them is wanted.
     Stop { token: Token, stage: StageId, range: TaskRange },

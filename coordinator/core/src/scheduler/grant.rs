@@ -169,7 +169,8 @@ impl Scheduler {
             self.violate(cx, worker, CloseReason::Violation(Violation::BadRange));
             return;
         }
-        let mut any = false;
+        let free = |scheduler: &Self| scheduler.fleet.get(worker).map(super::fleet::Machine::free);
+        let (before, mut any) = (free(self), false);
         for range in given {
             for (part, granted) in self.pieces_of(worker, stage, *range, token) {
                 self.release(cx, stage, part);
@@ -180,8 +181,10 @@ impl Scheduler {
         self.fleet.change_load(worker, stage, |load| {
             load.taking_back = if any { TakingBack::No } else { TakingBack::InVain };
         });
-        // It gave for others; what it keeps still fills its lanes.
-        self.dirty.workers.remove(&worker);
+        if free(self) == before {
+            // What it keeps still fills its lanes: it gave for others.
+            self.dirty.workers.remove(&worker);
+        }
         self.sync(cx, stage);
     }
 

@@ -6,6 +6,7 @@ use gridctl_jobs::id::{StageId, WorkerId};
 use gridctl_jobs::range::TaskRange;
 
 use super::Scheduler;
+use super::limits::OUTSTANDING_MAX;
 use crate::activity::WorkerState;
 use crate::ranges;
 
@@ -22,6 +23,7 @@ impl Scheduler {
         self.check_loads();
         self.check_queue();
         self.check_workers_shown();
+        self.check_nothing_idles();
     }
 
     /// Jobs that are over are ended, and stages that can run do.
@@ -148,6 +150,27 @@ impl Scheduler {
             );
             if machine.state == WorkerState::Lost {
                 assert!(machine.loads.is_empty(), "{worker:?} is lost and holds tasks");
+            }
+        }
+    }
+
+    /// No worker has room for something that is pending, unless it is kept free for a wider task.
+    fn check_nothing_idles(&self) {
+        if self.activity.window_until.is_some() {
+            return;
+        }
+        for (worker, machine) in self.fleet.iter() {
+            if machine.state != WorkerState::Ready || machine.claim.is_some() {
+                continue;
+            }
+            for (cpus, rank) in self.queue.iter().filter(|(cpus, _)| *cpus <= machine.free()) {
+                let full = machine.load(rank.id()).outstanding >= OUTSTANDING_MAX;
+                let has = self.runnable(rank.id()).pending.has_for(worker);
+                assert!(
+                    full || !has,
+                    "{worker:?} has {} cpus free for {rank:?} of {cpus}",
+                    machine.free()
+                );
             }
         }
     }

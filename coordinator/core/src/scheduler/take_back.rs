@@ -1,7 +1,6 @@
 //! Taking back: unstarted work moves from the worker that has most of it to one that has nothing to do.
 
-use gridctl_jobs::id::{StageId, WorkerId};
-use gridctl_jobs::range::TaskRange;
+use gridctl_jobs::id::{StageId, Token, WorkerId};
 use gridctl_jobs::units::Cpus;
 
 use super::fleet::TakingBack;
@@ -21,9 +20,9 @@ impl Scheduler {
                 *victim != idle && self.is_worth_taking(*unstarted, *victim, *stage, free)
             });
         let Some((unstarted, victim, stage)) = found else { return };
-        let Some(token) = self.newest_token(victim, stage) else { return };
+        let Some((token, tasks)) = self.last_grant(victim, stage) else { return };
         self.fleet.change_load(victim, stage, |load| load.taking_back = TakingBack::Asked);
-        let tasks = unstarted.div_ceil(2);
+        let tasks = tasks.min(unstarted.div_ceil(2));
         self.send(cx, victim, ToWorker::TakeBack { token, stage, tasks });
     }
 
@@ -43,11 +42,17 @@ impl Scheduler {
             && run_time_us / load.lanes.max(1) >= TAKE_BACK_WORTH_US
     }
 
-    /// Returns the token of the last grant of a stage that a worker still holds tasks of.
-    fn newest_token(&self, worker: WorkerId, stage: StageId) -> Option<gridctl_jobs::id::Token> {
-        let everything = TaskRange::new(0, self.state.stage(stage)?.counts().total);
-        let newest = gridctl_jobs::id::Token { epoch: self.token.epoch, counter: u64::MAX };
-        let held = self.pieces_of(worker, stage, everything, newest);
-        held.into_iter().map(|(_, granted)| granted.token).max()
+    /// Returns the last grant of a stage that a worker still holds tasks of, and how many: they begin last.
+    fn last_grant(&self, worker: WorkerId, stage: StageId) -> Option<(Token, u64)> {
+        let pieces = self.activity.granted.get(&stage)?.iter();
+        let held = pieces.filter(|(_, granted)| granted.worker == worker);
+        held.fold(None, |last, (start, granted)| {
+            let tasks = granted.end - start;
+            match last {
+                Some((token, _)) if token > granted.token => last,
+                Some((token, more)) if token == granted.token => Some((token, more + tasks)),
+                Some(_) | None => Some((granted.token, tasks)),
+            }
+        })
     }
 }

@@ -34,8 +34,8 @@ fn told(world: &World, message: &ToWorker) -> String {
             grant.lanes,
             token(grant.token)
         ),
-        ToWorker::TakeBack { token: newest, stage, tasks } => {
-            format!("give back {tasks} of {} up to {}", name(world, *stage), token(*newest))
+        ToWorker::TakeBack { token: its, stage, tasks } => {
+            format!("give back {tasks} of {} {}", name(world, *stage), token(*its))
         }
         ToWorker::Stop { token: its, stage, range } => {
             format!("stop {} {}", tasks(world, *stage, *range), token(*its))

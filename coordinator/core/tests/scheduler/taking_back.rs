@@ -22,7 +22,7 @@ fn half_of_what_has_not_begun_is_asked_back_for_an_idle_worker() {
     let mut world = World::new();
     let (busy, main) = one_busy_worker(&mut world);
     let idle = world.worker(Cpus::whole(1));
-    assert_eq!(world.said(), ["w2: welcome []", "w1: give back 4 of 1/main up to t2"]);
+    assert_eq!(world.said(), ["w2: welcome []", "w1: give back 4 of 1/main t2"]);
     let (_, grant) = world.grant_of(main, 9);
     world.step(Event::GivenBack {
         session: world.session(busy),
