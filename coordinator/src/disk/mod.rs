@@ -1,7 +1,7 @@
 //! The files of one data directory, as journal and results see them.
 //!
 //! [`Disk`] names files by paths relative to the data directory; [`RealDisk`] is a locked directory of this
-//! machine, [`SimDisk`] one in memory that loses and tears what was not synced. Writers and recovery are
+//! machine, `SimDisk` (feature `sim`) one in memory that loses and tears what was not synced. Writers and recovery are
 //! pure code over the trait, so that the simulator runs the same bytes as the product.
 //!
 //! Deliberately absent: caching, retries (a failed sync is final), and any knowledge of what the files hold.

@@ -210,7 +210,6 @@ fn read_holder(lock: &mut File) -> String {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use super::*;
 

@@ -428,7 +428,6 @@ impl DiskFile for SimFile {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use super::*;
 

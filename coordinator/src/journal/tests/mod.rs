@@ -1,5 +1,4 @@
 //! What the journal promises, on a disk that loses and tears what was not synced.
-#![expect(clippy::unwrap_used, reason = "tests")]
 
 mod damage;
 mod golden;

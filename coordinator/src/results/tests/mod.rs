@@ -1,5 +1,4 @@
 //! What the result segments promise.
-#![expect(clippy::unwrap_used, reason = "tests")]
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
