@@ -1,0 +1,124 @@
+//! Values of options, read from what was typed or from a file of settings.
+
+use std::fmt;
+use std::time::Duration;
+
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use gridctl_jobs::limits::CPUS_MAX;
+use gridctl_jobs::selector::{JobSelector, ParseSelectorError, Selector};
+use gridctl_jobs::state::TaskState;
+use gridctl_jobs::units::Cpus;
+use serde::de::{Deserializer, Error as _, Unexpected, Visitor};
+use serde::{Deserialize, de};
+use thiserror::Error;
+
+/// Why a text is not a number of cpus.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Error)]
+#[error("a number of cpus from 0.0001 to {CPUS_MAX} is expected, such as 4 or 0.5")]
+pub(super) struct CpusError;
+
+/// Why a text does not select a whole job.
+#[derive(Clone, PartialEq, Eq, Debug, Error)]
+pub(super) enum JobError {
+    #[error(transparent)]
+    Selector(#[from] ParseSelectorError),
+    #[error("a stage or tasks cannot be meant here, only the whole job: {job}")]
+    Part { job: String },
+}
+
+/// Reads `90s`, `1h 30m`.
+pub(super) fn duration(text: &str) -> Result<Duration, humantime::DurationError> {
+    humantime::parse_duration(text)
+}
+
+/// Reads `4`, `0.5`.
+pub(super) fn cpus(text: &str) -> Result<Cpus, CpusError> {
+    text.parse().map_err(|_| CpusError).and_then(cpus_of)
+}
+
+/// Reads what selects a job, a stage of it, or some tasks.
+pub(super) fn selector(text: &str) -> Result<Selector, ParseSelectorError> {
+    text.parse()
+}
+
+/// Reads what selects a whole job.
+pub(super) fn job(text: &str) -> Result<JobSelector, JobError> {
+    match text.parse()? {
+        Selector { job, stage: None, tasks: None } => Ok(job),
+        Selector { job, .. } => Err(JobError::Part { job: job.to_string() }),
+    }
+}
+
+/// Reads the word for a task's state; others are listed in the error.
+pub(super) fn task_state() -> impl TypedValueParser<Value = TaskState> {
+    PossibleValuesParser::new(TaskState::ALL.map(TaskState::as_str)).map(|word| {
+        let named = TaskState::ALL.into_iter().find(|state| state.as_str() == word);
+        named.expect("the parser before lets only these words through")
+    })
+}
+
+/// Reads a duration of a file of settings.
+pub(super) fn duration_in_file<'de, D: Deserializer<'de>>(
+    file: D,
+) -> Result<Option<Duration>, D::Error> {
+    let text = String::deserialize(file)?;
+    let expected = &"a duration, such as \"90s\" or \"1h 30m\"";
+    let read = humantime::parse_duration(&text);
+    read.map(Some).map_err(|_| D::Error::invalid_value(Unexpected::Str(&text), expected))
+}
+
+/// Reads a number of cpus of a file of settings.
+pub(super) fn cpus_in_file<'de, D: Deserializer<'de>>(file: D) -> Result<Option<Cpus>, D::Error> {
+    struct Number;
+
+    impl Visitor<'_> for Number {
+        type Value = Cpus;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            write!(f, "a number of cpus from 0.0001 to {CPUS_MAX}")
+        }
+
+        fn visit_i64<E: de::Error>(self, number: i64) -> Result<Cpus, E> {
+            let whole = i32::try_from(number).map(f64::from).map_err(|_| CpusError);
+            whole.and_then(cpus_of).map_err(|_| E::invalid_value(Unexpected::Signed(number), &self))
+        }
+
+        fn visit_f64<E: de::Error>(self, number: f64) -> Result<Cpus, E> {
+            cpus_of(number).map_err(|_| E::invalid_value(Unexpected::Float(number), &self))
+        }
+    }
+
+    file.deserialize_any(Number).map(Some)
+}
+
+fn cpus_of(number: f64) -> Result<Cpus, CpusError> {
+    if !(0.0001..=f64::from(CPUS_MAX)).contains(&number) {
+        return Err(CpusError);
+    }
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "its range was just checked"
+    )]
+    let ten_thousandths = (number * 10_000.0).round() as u64;
+    Ok(Cpus::from_ten_thousandths(ten_thousandths))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cpus_are_read_exactly_to_four_places() {
+        assert_eq!(cpus("4"), Ok(Cpus::whole(4)));
+        assert_eq!(cpus("0.0001"), Ok(Cpus::from_ten_thousandths(1)));
+        assert_eq!(cpus("2.3"), Ok(Cpus::from_ten_thousandths(23_000)));
+    }
+
+    #[test]
+    fn what_is_no_number_of_cpus_is_refused() {
+        for text in ["", "0", "-1", "NaN", "inf", "1e9", "four"] {
+            assert_eq!(cpus(text), Err(CpusError), "{text}");
+        }
+    }
+}
