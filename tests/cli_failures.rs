@@ -1,4 +1,8 @@
 //! Machines that fail: `kill -9` of workers and of the coordinator, outages, and peers that do not belong.
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test ends at the first thing that is not as it should be"
+)]
 
 mod common;
 

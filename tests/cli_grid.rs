@@ -1,4 +1,8 @@
 //! A grid of one coordinator and two workers, and every verb that asks it.
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test ends at the first thing that is not as it should be"
+)]
 
 mod common;
 

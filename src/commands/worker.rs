@@ -54,6 +54,7 @@ pub(super) fn of_start(error: &StartWorkerError) -> Exit {
         StartWorkerError::Identity(_) | StartWorkerError::NoAddress => Exit::Refused,
         StartWorkerError::DataDir(_)
         | StartWorkerError::Memory(_)
+        | StartWorkerError::Epoch(_)
         | StartWorkerError::Scratch(_)
         | StartWorkerError::Thread(_) => Exit::Machine,
     }
