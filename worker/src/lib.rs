@@ -26,5 +26,6 @@ mod worker;
 
 pub use config::WorkerConfig;
 pub use functions::Functions;
+pub use memory::MemoryError;
 pub use reactor::WorkerEnd;
 pub use worker::{StartWorkerError, Worker, WorkerHandle};

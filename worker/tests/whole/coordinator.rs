@@ -28,36 +28,37 @@ use tempfile::TempDir;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::time::timeout;
 
-pub const STAGE: StageId = StageId { job: JobId(uuid::Uuid::from_u128(1)), stage: StageIndex(0) };
+pub(crate) const STAGE: StageId =
+    StageId { job: JobId(uuid::Uuid::from_u128(1)), stage: StageIndex(0) };
 /// Far longer than anything here takes.
 const DEADLINE: Duration = Duration::from_secs(60);
 const LEASE_MS: u64 = 10_000;
 
-pub struct Coordinator {
-    pub token: JoinToken,
+pub(crate) struct Coordinator {
+    pub(crate) token: JoinToken,
     sessions: UnboundedReceiver<Session>,
     /// How many identities were issued.
-    pub issued: Arc<std::sync::atomic::AtomicU64>,
+    pub(crate) issued: Arc<std::sync::atomic::AtomicU64>,
     _data: TempDir,
 }
 
 /// One connection of the worker.
-pub struct Session {
-    pub hello: Hello,
+pub(crate) struct Session {
+    pub(crate) hello: Hello,
     connection: Connection,
     writer: FrameWriter,
     heard: UnboundedReceiver<Heard>,
 }
 
 /// What the worker says on any of its streams.
-pub enum Heard {
+pub(crate) enum Heard {
     Message(WorkerMessage),
     Upload(UploadId, Vec<u8>),
     Heartbeat,
 }
 
 impl Coordinator {
-    pub fn start() -> Self {
+    pub(crate) fn start() -> Self {
         let data = tempfile::tempdir().unwrap();
         let now = SystemTime::now();
         let authority = Authority::open_or_create(data.path(), now).unwrap();
@@ -75,7 +76,7 @@ impl Coordinator {
         Self { token, sessions, issued, _data: data }
     }
 
-    pub async fn worker(&self, data_dir: &Path, cpus: u32) -> WorkerHandle {
+    pub(crate) async fn worker(&self, data_dir: &Path, cpus: u32) -> WorkerHandle {
         let config = WorkerConfig {
             join: Some(self.token.clone()),
             name: Some("tester".to_owned()),
@@ -86,7 +87,7 @@ impl Coordinator {
     }
 
     /// Waits for the worker to say Hello.
-    pub async fn session(&mut self) -> Session {
+    pub(crate) async fn session(&mut self) -> Session {
         let session = timeout(DEADLINE, self.sessions.recv()).await;
         session.expect("the worker says Hello in time").unwrap()
     }
@@ -169,7 +170,7 @@ async fn uploads(connection: Connection, hear: UnboundedSender<Heard>) {
 }
 
 impl Session {
-    pub async fn welcome(&mut self, answers: Vec<HeldAnswer>) {
+    pub(crate) async fn welcome(&mut self, answers: Vec<HeldAnswer>) {
         let welcome = Welcome {
             version: 1,
             epoch: Epoch(9),
@@ -181,11 +182,11 @@ impl Session {
         self.say(CoordinatorMessage::Welcome(welcome)).await;
     }
 
-    pub async fn say(&mut self, message: CoordinatorMessage) {
+    pub(crate) async fn say(&mut self, message: CoordinatorMessage) {
         self.writer.write(&message).await.unwrap();
     }
 
-    pub async fn assign(&mut self, counter: u64, start: u64, end: u64, lanes: u32) {
+    pub(crate) async fn assign(&mut self, counter: u64, start: u64, end: u64, lanes: u32) {
         let grant = Grant {
             token: token(counter),
             stage: STAGE,
@@ -197,13 +198,13 @@ impl Session {
         self.say(CoordinatorMessage::Assign(grant)).await;
     }
 
-    pub async fn hear(&mut self) -> Heard {
+    pub(crate) async fn hear(&mut self) -> Heard {
         let heard = timeout(DEADLINE, self.heard.recv()).await;
         heard.expect("the worker says something in time").expect("the worker is there")
     }
 
     /// Waits for the next report, settles it, and takes the uploads that came before it.
-    pub async fn report(&mut self) -> (Report, BTreeMap<u64, Vec<u8>>) {
+    pub(crate) async fn report(&mut self) -> (Report, BTreeMap<u64, Vec<u8>>) {
         let mut uploads = BTreeMap::new();
         loop {
             match self.hear().await {
@@ -214,12 +215,12 @@ impl Session {
         }
     }
 
-    pub async fn settle(&mut self, report: &Report) {
+    pub(crate) async fn settle(&mut self, report: &Report) {
         self.say(CoordinatorMessage::Settled { up_to: report.sequence }).await;
     }
 
     /// Waits until the worker has left in order.
-    pub async fn goodbye(&mut self) {
+    pub(crate) async fn goodbye(&mut self) {
         loop {
             if let Heard::Message(WorkerMessage::Goodbye) = self.hear().await {
                 return;
@@ -228,20 +229,20 @@ impl Session {
     }
 
     /// Breaks the connection off.
-    pub fn cut(self) {
+    pub(crate) fn cut(self) {
         self.connection.close(CloseCode::Stopping, "cut by the test");
     }
 }
 
-pub fn token(counter: u64) -> Token {
+pub(crate) fn token(counter: u64) -> Token {
     Token { epoch: Epoch(9), counter }
 }
 
-pub fn function(name: &str) -> CoordinatorMessage {
+pub(crate) fn function(name: &str) -> CoordinatorMessage {
     stage(Run::Function { name: name.to_owned(), args: Args::Item })
 }
 
-pub fn command(argv: &[&str]) -> CoordinatorMessage {
+pub(crate) fn command(argv: &[&str]) -> CoordinatorMessage {
     let text = |text: &&str| Template { parts: vec![Part::Literal((*text).to_owned())] };
     stage(Run::Command { argv: argv.iter().map(text).collect() })
 }
