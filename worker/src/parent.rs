@@ -14,6 +14,7 @@ mod below;
 use std::io;
 use std::os::unix::process::CommandExt as _;
 use std::process::{Command, ExitCode};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use rustix::process::{
@@ -31,6 +32,17 @@ use below::{kill_children, kill_descendants};
 const MARK: &str = "GRIDCTL_SUPERVISED_BY";
 /// What the kernel sends to the child when the parent has died. Nothing else here uses it.
 const PARENT_DIED: i32 = SIGUSR2;
+
+/// Whether the parent has died, so that this process ends its tasks and then itself.
+static DYING: AtomicBool = AtomicBool::new(false);
+
+/// Does not return where this process is about to end with its tasks: how they end then is no outcome of
+/// theirs, and must not be told to anyone.
+pub(crate) fn hold_if_dying() {
+    while DYING.load(Ordering::SeqCst) {
+        thread::park();
+    }
+}
 
 /// Which of the two processes goes on.
 #[derive(Debug)]
@@ -73,6 +85,8 @@ fn watch_parent(parent: Pid) -> io::Result<()> {
     let mut died = Signals::new([PARENT_DIED])?;
     thread::Builder::new().name("parent".to_owned()).stack_size(64 << 10).spawn(move || {
         if died.forever().next().is_some() {
+            // Before the first kill: whoever sees a task end because of it sees this too.
+            DYING.store(true, Ordering::SeqCst);
             kill_descendants(getpid());
             let _ = kill_process(getpid(), Signal::KILL);
         }

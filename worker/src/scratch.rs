@@ -4,20 +4,25 @@
 //! tasks. Under a worker's root each lane has `<lane>/script` (what its task runs, if that is a script)
 //! and `<lane>/work`, the task's own.
 
-use std::fs::{self, DirBuilder, Permissions};
+use std::fs::{self, DirBuilder, File, Permissions};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{Access, StatVfsMountFlags, access, statfs, statvfs};
+use rustix::fs::{Access, FlockOperation, StatVfsMountFlags, access, flock, statfs, statvfs};
 
 /// `f_type` of tmpfs (statfs(2)).
 const TMPFS_MAGIC: i64 = 0x0102_1994;
 
-/// Where all lanes of one worker have their directories. Removed when it is dropped.
+/// What the roots on tmpfs are called, before what tells them apart.
+const PREFIX: &str = "gridctl-";
+
+/// Where all lanes of one worker have their directories. Removed when it is dropped; locked until then,
+/// so that others know what was left by a worker that was killed.
 #[derive(Debug)]
 pub(crate) struct ScratchRoot {
     path: PathBuf,
+    _lock: File,
 }
 
 /// One lane's directories.
@@ -41,7 +46,8 @@ impl ScratchRoot {
             is_tmpfs(path) && access(path, Access::WRITE_OK | Access::EXEC_OK).is_ok()
         });
         for base in tmpfs {
-            if let Ok(root) = Self::make_in(&base.join(format!("gridctl-{unique}"))) {
+            sweep(&base);
+            if let Ok(root) = Self::make_in(&base.join(format!("{PREFIX}{unique}"))) {
                 return Ok(root);
             }
         }
@@ -56,7 +62,15 @@ impl ScratchRoot {
         }
         // Fails where somebody else was quicker: a directory of another owner is never taken.
         DirBuilder::new().mode(0o700).create(path)?;
-        Ok(Self { path: path.to_owned() })
+        let lock = File::open(path)?;
+        flock(&lock, FlockOperation::NonBlockingLockExclusive)?;
+        // Another worker that starts may have swept it away before it was locked.
+        match path.metadata() {
+            Ok(found) if found.ino() == lock.metadata()?.ino() => {
+                Ok(Self { path: path.to_owned(), _lock: lock })
+            }
+            Ok(_) | Err(_) => Err(io::Error::other("it was removed by someone else")),
+        }
     }
 
     /// Makes the directories of a lane.
@@ -118,6 +132,20 @@ impl Scratch {
 fn is_tmpfs(path: &Path) -> bool {
     let is_tmpfs = statfs(path).is_ok_and(|found| found.f_type == TMPFS_MAGIC);
     is_tmpfs && statvfs(path).is_ok_and(|found| !found.f_flag.contains(StatVfsMountFlags::NOEXEC))
+}
+
+/// Removes what workers left that were killed: roots of this account that nobody has locked.
+fn sweep(base: &Path) {
+    let Ok(entries) = fs::read_dir(base) else { return };
+    for entry in entries.filter_map(Result::ok) {
+        let is_root = entry.file_name().to_string_lossy().starts_with(PREFIX)
+            && entry.file_type().is_ok_and(|found| found.is_dir());
+        let Some(root) = is_root.then(|| File::open(entry.path()).ok()).flatten() else { continue };
+        if flock(&root, FlockOperation::NonBlockingLockExclusive).is_ok() {
+            // What cannot be removed is another account's.
+            let _ = remove_tree(&entry.path());
+        }
+    }
 }
 
 fn empty_directory(path: &Path) -> io::Result<()> {
@@ -195,6 +223,17 @@ mod tests {
         fs::remove_dir(scratch.work()).unwrap();
         scratch.empty().unwrap();
         assert_eq!(entries(scratch.work()), 0);
+    }
+
+    #[test]
+    fn what_a_killed_worker_left_is_swept_and_what_is_in_use_is_not() {
+        let base = tempfile::tempdir().unwrap();
+        let in_use = ScratchRoot::make_in(&base.path().join("gridctl-1")).unwrap();
+        fs::create_dir_all(base.path().join("gridctl-2/1/work")).unwrap();
+        fs::create_dir(base.path().join("other")).unwrap();
+        sweep(base.path());
+        assert!(in_use.path().exists() && base.path().join("other").exists());
+        assert!(!base.path().join("gridctl-2").exists());
     }
 
     #[test]

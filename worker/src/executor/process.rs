@@ -24,6 +24,7 @@ use super::program::{StartError, diagnose, find, interpreter};
 use super::run::{Finish, SliceRun};
 use crate::agent::TaskOutput;
 use crate::limits::{DRAIN_BYTES_MAX, KILL_GRACE_MS};
+use crate::parent::hold_if_dying;
 use crate::scratch::Scratch;
 
 /// What a lane has for every task that it runs.
@@ -332,6 +333,7 @@ impl Stream {
 }
 
 fn outcome(status: ExitStatus) -> Outcome {
+    hold_if_dying();
     match (status.code(), status.signal()) {
         (Some(0), _) => Outcome::Done,
         (Some(code), _) => Outcome::Failed(Failure::Exit { code }),
