@@ -57,7 +57,11 @@ impl Clients {
         let mut open = vec![Operation::CreateToken];
         open.extend((0..schedule.machines.len()).map(Operation::Enrol));
         for (number, job) in schedule.jobs.iter().enumerate() {
-            open.extend([Operation::Submit(number), Operation::SubmitAgain(number), Operation::SubmitOther(number)]);
+            open.extend([
+                Operation::Submit(number),
+                Operation::SubmitAgain(number),
+                Operation::SubmitOther(number),
+            ]);
             if job.cancel.is_some() {
                 open.push(Operation::Cancel(number));
             }
@@ -129,10 +133,15 @@ impl World<'_> {
             return;
         }
         let latency = self.latency();
-        self.agenda.put(self.now.after(latency), Happening::ReplyArrives(operation, Box::new(reply)));
+        self.agenda
+            .put(self.now.after(latency), Happening::ReplyArrives(operation, Box::new(reply)));
     }
 
-    pub(crate) fn reply_arrives(&mut self, operation: Operation, reply: &Reply) -> Result<(), Violation> {
+    pub(crate) fn reply_arrives(
+        &mut self,
+        operation: Operation,
+        reply: &Reply,
+    ) -> Result<(), Violation> {
         if !self.clients.is_open(operation) {
             return Ok(());
         }
@@ -170,21 +179,24 @@ impl World<'_> {
     fn check_reply(&self, operation: Operation, reply: &Reply) -> Result<(), Violation> {
         let plan = |number: usize| self.schedule.jobs[number].id;
         let (fits, rule) = match operation {
-            Operation::CreateToken => (matches!(reply, Reply::TokenCreated { .. }), Rule::HonestPeerIsServed),
-            Operation::Enrol(_) => {
-                (matches!(reply, Reply::Enrolled(Enrolled::Worker { .. })), Rule::HonestPeerIsServed)
+            Operation::CreateToken => {
+                (matches!(reply, Reply::TokenCreated { .. }), Rule::HonestPeerIsServed)
             }
+            Operation::Enrol(_) => (
+                matches!(reply, Reply::Enrolled(Enrolled::Worker { .. })),
+                Rule::HonestPeerIsServed,
+            ),
             Operation::Submit(number) => {
                 let fits = matches!(reply, Reply::Submitted { id, .. } if *id == plan(number));
                 (fits, Rule::HonestPeerIsServed)
             }
             Operation::SubmitAgain(number) => {
-                let fits = matches!(reply, Reply::Submitted { id, new: false, .. } if *id == plan(number));
+                let fits =
+                    matches!(reply, Reply::Submitted { id, new: false, .. } if *id == plan(number));
                 (fits, Rule::SubmissionIsIdempotent)
             }
             Operation::SubmitOther(number) => {
-                let fits =
-                    matches!(reply, Reply::Refused(Refusal::OtherContent { id, .. }) if *id == plan(number));
+                let fits = matches!(reply, Reply::Refused(Refusal::OtherContent { id, .. }) if *id == plan(number));
                 (fits, Rule::SubmissionIsIdempotent)
             }
             Operation::Cancel(_) => {

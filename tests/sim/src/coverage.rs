@@ -10,6 +10,10 @@ use gridctl_core::fact::Fact;
 use crate::faults::FAULT_KINDS;
 
 /// Counts by kind; every kind that must be hit is there from the start, with 0.
+///
+/// Not among them, since they cannot happen here: `revoke token` and `user enrolled` (nobody asks for it),
+/// `unknown job` (a worker learns of a job only once it is durable, and jobs are never forgotten), and ticks
+/// of a scheduler that nothing waits for.
 #[derive(Clone, Debug)]
 pub struct Coverage {
     counts: BTreeMap<(Group, &'static str), u64>,
@@ -95,7 +99,8 @@ impl Coverage {
             (Group::Effect, &EFFECTS[..]),
             (Group::Elsewhere, &ELSEWHERE[..]),
         ];
-        let keys = groups.iter().flat_map(|(group, kinds)| kinds.iter().map(|kind| (*group, *kind)));
+        let keys =
+            groups.iter().flat_map(|(group, kinds)| kinds.iter().map(|kind| (*group, *kind)));
         Self { counts: keys.map(|key| (key, 0)).collect() }
     }
 
@@ -128,7 +133,8 @@ impl Coverage {
             Event::WorkerHello { .. } => "hello with held items",
             Event::Started { .. } => "started",
             Event::Report { report, .. } => {
-                let failed = report.items.iter().any(|item| matches!(item.outcome, Outcome::Failed { .. }));
+                let failed =
+                    report.items.iter().any(|item| matches!(item.outcome, Outcome::Failed { .. }));
                 if failed { "report of a failure" } else { "report of done tasks" }
             }
             Event::GivenBack { .. } => "given back",

@@ -69,7 +69,7 @@ impl World<'_> {
         if hit && work_is_open {
             self.faults_that_hit += 1;
             self.coverage.hit(Group::Fault, fault.kind());
-        } else if !hit && work_is_open && self.now < self.schedule.calm_at {
+        } else if !hit && work_is_open {
             // It found nothing to go wrong: later there may be.
             self.agenda.put(self.now.after(MISSED_AGAIN_MS), Happening::Fault(fault));
         }

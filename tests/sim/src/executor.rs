@@ -21,7 +21,10 @@ const INSTANT_NS: u64 = 20_000;
 /// The longest that a killed task takes to be gone.
 const KILL_MS_MAX: u64 = 50;
 
-const _: () = assert!(INLINE_OUTPUT_BYTES_MAX < OUTPUT_BYTES_MAX, "an output can be too large to travel inline");
+const _: () = assert!(
+    INLINE_OUTPUT_BYTES_MAX < OUTPUT_BYTES_MAX,
+    "an output can be too large to travel inline"
+);
 
 /// A slice on its lane.
 #[derive(Debug)]
@@ -52,18 +55,27 @@ impl Running {
 }
 
 /// What a task of a stage leaves behind when it ran under a token: bytes that no other attempt leaves.
-pub(crate) fn output_of(behaviour: &Behaviour, stage: StageId, index: u64, token: Token) -> Option<TaskOutput> {
+pub(crate) fn output_of(
+    behaviour: &Behaviour,
+    stage: StageId,
+    index: u64,
+    token: Token,
+) -> Option<TaskOutput> {
     let every = match behaviour.output {
         OutputPlan::Nothing => return None,
         OutputPlan::Every(every) | OutputPlan::OneLarge(every) => every,
     };
-    if index % every != 0 {
+    if !index.is_multiple_of(every) {
         return None;
     }
     let line = format!("{} under {token}\n", name(stage, index));
     let large = matches!(behaviour.output, OutputPlan::OneLarge(_)) && index == 0;
     let stdout = if large { line.repeat(INLINE_OUTPUT_BYTES_MAX / line.len() + 1) } else { line };
-    Some(TaskOutput { stdout: stdout.into_bytes(), stderr: Vec::new(), result: index.to_le_bytes().to_vec() })
+    Some(TaskOutput {
+        stdout: stdout.into_bytes(),
+        stderr: Vec::new(),
+        result: index.to_le_bytes().to_vec(),
+    })
 }
 
 impl World<'_> {
@@ -73,7 +85,12 @@ impl World<'_> {
         let running = Running { next: start, end, step: 0, slice };
         self.ledger.begins(running.stage(), running.slice.token, running.slice.range)?;
         self.trace.note((life.worker, id, start, end), || {
-            format!("worker {} runs {} to {end} under {}", life.worker, name(running.stage(), start), running.slice.token)
+            format!(
+                "worker {} runs {} to {end} under {}",
+                life.worker,
+                name(running.stage(), start),
+                running.slice.token
+            )
         });
         let wait_ms = self.run_ms(running.stage(), start);
         self.workers[life.worker].running.insert(id, running);
@@ -82,14 +99,21 @@ impl World<'_> {
     }
 
     /// The running task of a slice has ended, and with it maybe others that take no time.
-    pub(crate) fn task_ends(&mut self, life: AgentLife, id: SliceId, step: u32) -> Result<(), Violation> {
+    pub(crate) fn task_ends(
+        &mut self,
+        life: AgentLife,
+        id: SliceId,
+        step: u32,
+    ) -> Result<(), Violation> {
         let worker = &self.workers[life.worker];
-        let running = worker.running.get(&id).filter(|running| worker.life() == life && running.step == step);
+        let running =
+            worker.running.get(&id).filter(|running| worker.life() == life && running.step == step);
         let Some(running) = running else { return Ok(()) };
         let stage = running.stage();
         // Up to the next task that takes its time, everything ends now.
         let is_quick = |index: &u64| self.pace(stage).task_ms(*index) == 0;
-        let upto = (running.next + 1..running.end).find(|index| !is_quick(index)).unwrap_or(running.end);
+        let upto =
+            (running.next + 1..running.end).find(|index| !is_quick(index)).unwrap_or(running.end);
         let token = running.slice.token;
         let mut ends: Vec<TaskEnd> = Vec::new();
         for index in running.next..upto {
@@ -139,7 +163,8 @@ impl World<'_> {
         let Some(running) = running.filter(|running| range.contains(running.next)) else { return };
         running.step += 1;
         let at = self.now.after(gone_ms);
-        self.agenda.put(at, Happening::FromExecutor(life, Box::new(AgentEvent::Returned { slice: id })));
+        self.agenda
+            .put(at, Happening::FromExecutor(life, Box::new(AgentEvent::Returned { slice: id })));
     }
 
     /// A killed task is gone: its cpus are free.
@@ -174,7 +199,14 @@ impl World<'_> {
             ms => ms * 1_000_000,
         };
         let (started, ended) = (self.wall(), self.wall());
-        TaskEnd { range: TaskRange::one(index), started, ended, busy_ns, outcome, output: output.map(Arc::new) }
+        TaskEnd {
+            range: TaskRange::one(index),
+            started,
+            ended,
+            busy_ns,
+            outcome,
+            output: output.map(Arc::new),
+        }
     }
 }
 

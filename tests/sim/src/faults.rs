@@ -74,17 +74,28 @@ impl Fault {
 }
 
 /// Draws at least [`FAULTS_MIN`] faults within the first `active_ms`, in order of time.
-pub(crate) fn draw_faults(rng: &mut Rng, active_ms: u64, lease_ms: u64, workers: usize) -> Vec<(SimMs, Fault)> {
+pub(crate) fn draw_faults(
+    rng: &mut Rng,
+    active_ms: u64,
+    lease_ms: u64,
+    workers: usize,
+) -> Vec<(SimMs, Fault)> {
     let count = rng.usize(FAULTS_MIN..=FAULTS_MAX);
-    let mut faults: Vec<(SimMs, Fault)> =
-        (0..count).map(|_| (SimMs(rng.u64(0..active_ms)), draw_fault(rng, lease_ms, workers))).collect();
+    // The first few come early, while there is certainly something left to go wrong.
+    let latest_ms = |number| if number < FAULTS_MIN { active_ms / 3 } else { active_ms };
+    let mut faults: Vec<(SimMs, Fault)> = (0..count)
+        .map(|number| (SimMs(rng.u64(0..latest_ms(number))), draw_fault(rng, lease_ms, workers)))
+        .collect();
     faults.sort_by_key(|(at, _)| *at);
     faults
 }
 
-/// Adds what makes two workers run the same tasks under a coordinator that has forgotten both: one is cut off
-/// for longer than its lease, its tasks go to another, the coordinator restarts, and what it then tells the
-/// first of them comes late.
+/// Adds what makes two workers run the same tasks under a coordinator that has forgotten both, and lets the
+/// older of the two grants report last:
+///
+/// one worker is cut off for longer than its lease, so that its tasks go to others; the coordinator restarts;
+/// the worker is back first, and what it runs is adopted; then the others come and announce the higher
+/// tokens, while what the coordinator tells the first worker comes late.
 pub(crate) fn add_double_runs(
     rng: &mut Rng,
     faults: &mut Vec<(SimMs, Fault)>,
@@ -92,14 +103,17 @@ pub(crate) fn add_double_runs(
     lease_ms: u64,
     workers: usize,
 ) {
-    let worker = rng.usize(0..workers);
-    let cut_at = from.after(rng.u64(50..lease_ms));
-    let for_ms = lease_ms + rng.u64(lease_ms / 2..lease_ms);
-    faults.push((cut_at, Fault::OneWay { worker, up: true, for_ms }));
-    let crash_at = cut_at.after(lease_ms + rng.u64(lease_ms / 4..lease_ms));
-    faults.push((crash_at, Fault::CoordinatorCrash { down_ms: rng.u64(1..lease_ms / 2) }));
-    let late_at = crash_at.after(rng.u64(0..2 * lease_ms));
-    faults.push((late_at, Fault::OneWay { worker, up: false, for_ms: rng.u64(lease_ms / 4..lease_ms) }));
+    let tenths = |tenths: u64| lease_ms * tenths / 10;
+    let first = rng.usize(0..workers);
+    let cut_at = from.after(rng.u64(50..tenths(4)));
+    let crash_at = cut_at.after(tenths(12));
+    let one_way = |worker, up, for_ms| Fault::OneWay { worker, up, for_ms };
+    faults.push((cut_at, one_way(first, true, tenths(14))));
+    faults.push((crash_at, Fault::CoordinatorCrash { down_ms: rng.u64(1..tenths(1)) }));
+    for other in (0..workers).filter(|other| *other != first) {
+        faults.push((crash_at, one_way(other, true, rng.u64(tenths(4)..tenths(9)))));
+    }
+    faults.push((cut_at.after(tenths(15)), one_way(first, false, tenths(9))));
     faults.sort_by_key(|(at, _)| *at);
 }
 

@@ -77,7 +77,11 @@ impl fmt::Display for Violation {
 }
 
 /// Fails with a violation unless `holds`.
-pub(crate) fn check(holds: bool, rule: Rule, what: impl FnOnce() -> String) -> Result<(), Violation> {
+pub(crate) fn check(
+    holds: bool,
+    rule: Rule,
+    what: impl FnOnce() -> String,
+) -> Result<(), Violation> {
     if holds { Ok(()) } else { Err(Violation { rule, what: what() }) }
 }
 
@@ -137,11 +141,15 @@ impl Ledger {
 
     /// Takes in what a step wants done.
     pub(crate) fn wanted(&mut self, effect: &Effect) -> Result<(), Violation> {
-        let Effect::Send { session, message: ToWorker::Assign { grant } } = effect else { return Ok(()) };
+        let Effect::Send { session, message: ToWorker::Assign { grant } } = effect else {
+            return Ok(());
+        };
         let Some(worker) = self.worker_of(*session) else { return Ok(()) };
-        check(grant.token > self.last_token && grant.token.epoch == self.epoch, Rule::TokensGrow, || {
-            format!("token {} is granted after {}", grant.token, self.last_token)
-        })?;
+        check(
+            grant.token > self.last_token && grant.token.epoch == self.epoch,
+            Rule::TokensGrow,
+            || format!("token {} is granted after {}", grant.token, self.last_token),
+        )?;
         self.last_token = grant.token;
         for index in grant.range.start..grant.range.end {
             let task = self.task(grant.stage, index);
@@ -196,7 +204,10 @@ impl Ledger {
     /// Takes in what the gate lets out.
     pub(crate) fn released(&mut self, index: FactIndex, effect: &Effect) -> Result<(), Violation> {
         check(index <= self.durable, Rule::RecordFirst, || {
-            format!("{effect:?} waits for fact {}, but only {} are durable", index.0, self.durable.0)
+            format!(
+                "{effect:?} waits for fact {}, but only {} are durable",
+                index.0, self.durable.0
+            )
         })?;
         if let Effect::Reply { reply: Reply::Submitted { id, number, .. }, .. } = effect {
             let before = *self.acknowledged_jobs.entry(*id).or_insert(*number);
@@ -216,8 +227,9 @@ impl Ledger {
                     self.acknowledged_results.insert((item.stage, index));
                     continue;
                 }
-                let taken_away =
-                    task.end != End::Open || task.known_token() > item.token || task.recorded >= item.token;
+                let taken_away = task.end != End::Open
+                    || task.known_token() > item.token
+                    || task.recorded >= item.token;
                 check(taken_away, Rule::AcknowledgedResultCommits, || {
                     format!(
                         "the result of {} under {} is acknowledged, and not committed",
@@ -241,7 +253,9 @@ impl Ledger {
             format!("{} facts were durable, {} are recovered", self.durable.0, facts.len())
         })?;
         let same = self.facts.get(..facts.len()).is_some_and(|made| made == facts);
-        check(same, Rule::ReplayIsState, || "the journal gives other facts than were made".to_owned())?;
+        check(same, Rule::ReplayIsState, || {
+            "the journal gives other facts than were made".to_owned()
+        })?;
         for (id, number) in &self.acknowledged_jobs {
             let found = state.job(*id).map(gridctl_core::state::Job::number);
             check(found == Some(*number), Rule::AcknowledgedJobSurvives, || {
@@ -260,14 +274,22 @@ impl Ledger {
         for (stage, index) in &self.acknowledged_results {
             let done = state.stage(*stage).is_some_and(|stage| !stage.is_open(*index));
             check(done, Rule::AcknowledgedResultSurvives, || {
-                format!("the result of {} was acknowledged, and is open after recovery", name(*stage, *index))
+                format!(
+                    "the result of {} was acknowledged, and is open after recovery",
+                    name(*stage, *index)
+                )
             })?;
         }
         Ok(())
     }
 
     /// Takes in that a worker begins tasks.
-    pub(crate) fn begins(&mut self, stage: StageId, token: Token, range: TaskRange) -> Result<(), Violation> {
+    pub(crate) fn begins(
+        &mut self,
+        stage: StageId,
+        token: Token,
+        range: TaskRange,
+    ) -> Result<(), Violation> {
         for index in range.start..range.end {
             check(self.begun.insert((token, stage, index)), Rule::BeginsOnce, || {
                 format!("{} begins a second time under {token}", name(stage, index))
@@ -302,7 +324,8 @@ impl Ledger {
             }
             Fact::JobSubmitted(submitted) => {
                 for (stage, spec) in (0..).zip(&submitted.spec.stages) {
-                    let id = StageId { job: submitted.id, stage: gridctl_jobs::id::StageIndex(stage) };
+                    let id =
+                        StageId { job: submitted.id, stage: gridctl_jobs::id::StageIndex(stage) };
                     let count = usize::try_from(spec.items.count()).expect("a few hundred");
                     let new = self.tasks.insert(id, vec![TaskAccount::default(); count]).is_none();
                     check(new, Rule::SubmissionIsIdempotent, || {
@@ -333,7 +356,10 @@ impl Ledger {
             }
             Fact::StageSkipped { stage, .. } => {
                 let tasks = self.tasks.entry(*stage).or_default();
-                tasks.iter_mut().filter(|task| task.end == End::Open).for_each(|task| task.end = End::Skipped);
+                tasks
+                    .iter_mut()
+                    .filter(|task| task.end == End::Open)
+                    .for_each(|task| task.end = End::Skipped);
             }
             Fact::JobEnded { .. }
             | Fact::TokenCreated(_)
@@ -345,10 +371,20 @@ impl Ledger {
     }
 
     /// A result or failure of a task is recorded.
-    fn commit(&mut self, stage: StageId, index: u64, token: Token, end: End) -> Result<(), Violation> {
+    fn commit(
+        &mut self,
+        stage: StageId,
+        index: u64,
+        token: Token,
+        end: End,
+    ) -> Result<(), Violation> {
         let task = self.task(stage, index);
         check(task.end == End::Open, Rule::OneCommit, || {
-            format!("{} is recorded as {end:?} under {token}, but is {:?}", name(stage, index), task.end)
+            format!(
+                "{} is recorded as {end:?} under {token}, but is {:?}",
+                name(stage, index),
+                task.end
+            )
         })?;
         check(token > task.recorded && token >= task.known_token(), Rule::NoFencedCommit, || {
             format!(
@@ -384,9 +420,14 @@ impl Ledger {
 }
 
 /// Checks that what runs on a machine fits it.
-pub(crate) fn check_machine(running: impl Iterator<Item = Cpus>, capacity: Cpus) -> Result<(), Violation> {
+pub(crate) fn check_machine(
+    running: impl Iterator<Item = Cpus>,
+    capacity: Cpus,
+) -> Result<(), Violation> {
     let used = running.fold(Cpus::ZERO, Cpus::saturating_add);
-    check(used <= capacity, Rule::CapacityOfMachine, || format!("{used} cpus run on a machine of {capacity}"))
+    check(used <= capacity, Rule::CapacityOfMachine, || {
+        format!("{used} cpus run on a machine of {capacity}")
+    })
 }
 
 /// Names a task in a message.

@@ -34,13 +34,17 @@ impl KeptResults {
         match message {
             CoordinatorMessage::Settled { up_to } => {
                 let later = self.reported.split_off(&(up_to + 1));
-                for (stage, token, range) in std::mem::replace(&mut self.reported, later).into_values().flatten() {
+                for (stage, token, range) in
+                    std::mem::replace(&mut self.reported, later).into_values().flatten()
+                {
                     self.take(stage, token, range);
                 }
             }
             CoordinatorMessage::Stop { token, stage, range } => self.take(*stage, *token, *range),
             CoordinatorMessage::Welcome(welcome) => {
-                for answer in welcome.answers.iter().filter(|answer| answer.verdict != Verdict::Adopt) {
+                for answer in
+                    welcome.answers.iter().filter(|answer| answer.verdict != Verdict::Adopt)
+                {
                     self.take(answer.stage, answer.token, answer.range);
                 }
             }

@@ -30,4 +30,4 @@ mod world;
 
 pub use coverage::{Coverage, Group};
 pub use planted::Planted;
-pub use run::{Outcome, run, run_with_log};
+pub use run::{Checks, Outcome, Settings, run};

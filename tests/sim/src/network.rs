@@ -45,7 +45,9 @@ pub(crate) struct Connection {
 pub(crate) enum Up {
     Message(Box<WorkerMessage>),
     Upload(UploadId, Arc<TaskOutput>),
-    Heartbeat { sent: MonoMs },
+    Heartbeat {
+        sent: MonoMs,
+    },
     /// The worker closed the connection, or it is noticed that it broke.
     End,
 }
@@ -54,7 +56,9 @@ pub(crate) enum Up {
 #[derive(Debug)]
 pub(crate) enum Down {
     Message(Box<CoordinatorMessage>),
-    HeartbeatAnswered { sent: MonoMs },
+    HeartbeatAnswered {
+        sent: MonoMs,
+    },
     /// The coordinator closed the connection, or it is noticed that it broke.
     End,
 }
@@ -114,7 +118,8 @@ impl World<'_> {
         if !connection.carries_down {
             return;
         }
-        let mut at = self.now.after(latency).max(self.workers[connection.life.worker].stalled_down_until);
+        let mut at =
+            self.now.after(latency).max(self.workers[connection.life.worker].stalled_down_until);
         if !matches!(down, Down::HeartbeatAnswered { .. }) {
             at = at.max(connection.last_down);
             connection.last_down = at;
@@ -206,7 +211,9 @@ impl World<'_> {
     }
 
     pub(crate) fn heartbeat(&mut self, id: ConnectionId) -> Result<(), Violation> {
-        let Some(connection) = self.connections.get(&id).filter(|connection| connection.worker_open) else {
+        let Some(connection) =
+            self.connections.get(&id).filter(|connection| connection.worker_open)
+        else {
             return Ok(());
         };
         let (life, every_ms) = (connection.life, connection.heartbeat_every_ms);

@@ -34,8 +34,15 @@ impl Planted {
         config
     }
 
-    pub(crate) fn gate(planted: Option<Self>, durable: FactIndex) -> ReleaseGate<(FactIndex, Effect)> {
-        if planted == Some(Self::LeakingGate) { ReleaseGate::leaking(durable) } else { ReleaseGate::new(durable) }
+    pub(crate) fn gate(
+        planted: Option<Self>,
+        durable: FactIndex,
+    ) -> ReleaseGate<(FactIndex, Effect)> {
+        if planted == Some(Self::LeakingGate) {
+            ReleaseGate::leaking(durable)
+        } else {
+            ReleaseGate::new(durable)
+        }
     }
 
     /// Switches on what is switched in this thread, and everything else off.
@@ -53,7 +60,10 @@ impl Planted {
         config
     }
 
-    pub(crate) fn gate(_planted: Option<Self>, durable: FactIndex) -> ReleaseGate<(FactIndex, Effect)> {
+    pub(crate) fn gate(
+        _planted: Option<Self>,
+        durable: FactIndex,
+    ) -> ReleaseGate<(FactIndex, Effect)> {
         ReleaseGate::new(durable)
     }
 

@@ -74,7 +74,10 @@ impl World<'_> {
         self.ledger.recovered(&facts, &state)?;
         self.life = Life(self.life.0 + 1);
         self.trace.note(("starts", recovered.last), || {
-            format!("the coordinator starts with {} facts, cut {:?}", recovered.last.0, recovered.cut)
+            format!(
+                "the coordinator starts with {} facts, cut {:?}",
+                recovered.last.0, recovered.cut
+            )
         });
         let lease_ms = self.schedule.lease_ms;
         let config = Planted::configure(self.planted, Config::new(lease_ms, self.rng.u64(..)));
@@ -95,7 +98,11 @@ impl World<'_> {
         let mut state = State::new();
         let config = StoreConfig {
             segment_bytes: self.schedule.journal_segment_bytes,
-            results: ResultsConfig { block_bytes: 4 << 10, segment_bytes: 32 << 10, buffered_bytes_max: 16 << 10 },
+            results: ResultsConfig {
+                block_bytes: 4 << 10,
+                segment_bytes: 32 << 10,
+                buffered_bytes_max: 16 << 10,
+            },
         };
         let disk: Arc<dyn Disk> = Arc::new(self.disk.clone());
         let opened = Store::open(disk, config, &mut |_, fact| {

@@ -28,20 +28,32 @@ pub struct Outcome {
     pub log: Vec<String>,
 }
 
+/// How a seed is run.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Settings {
+    /// A bug to plant.
+    pub planted: Option<Planted>,
+    /// Who looks after the invariants.
+    pub checks: Checks,
+    /// Whether to keep a line for everything that happens.
+    pub keep_lines: bool,
+}
+
+/// Who looks after the invariants.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Checks {
+    /// The simulator's ledger, and the product's own `check_invariants`.
+    #[default]
+    All,
+    /// The simulator's ledger alone.
+    Ledger,
+}
+
 /// Runs a seed.
-pub fn run(seed: u64, planted: Option<Planted>) -> Outcome {
-    run_kept(seed, planted, false)
-}
-
-/// Runs a seed and keeps a line for everything that happens.
-pub fn run_with_log(seed: u64, planted: Option<Planted>) -> Outcome {
-    run_kept(seed, planted, true)
-}
-
-fn run_kept(seed: u64, planted: Option<Planted>, keep_lines: bool) -> Outcome {
+pub fn run(seed: u64, settings: Settings) -> Outcome {
     let schedule = Schedule::draw(seed);
-    let mut world = World::new(&schedule, seed, planted, keep_lines);
-    Planted::switch(planted);
+    let mut world = World::new(&schedule, seed, settings);
+    Planted::switch(settings.planted);
     let ended = catching(|| {
         while world.step()? {}
         world.check_end()

@@ -21,6 +21,9 @@ pub(crate) const TASKS_MIN: u64 = 100;
 /// Faults of a schedule, at least.
 pub(crate) const FAULTS_MIN: usize = 3;
 
+/// The priority of a job that nothing else may keep waiting.
+const FIRST: i32 = 100;
+
 /// Everything that a seed decides before the first event.
 #[derive(Debug)]
 pub(crate) struct Schedule {
@@ -115,7 +118,7 @@ impl Schedule {
             .collect();
         let drawn = if rng.u8(0..4) == 0 { Drawn::DoubleRuns } else { Drawn::Anything };
         if drawn == Drawn::DoubleRuns {
-            jobs[0].lengthen(&mut rng, lease_ms);
+            jobs[0].lengthen(&mut rng, lease_ms, &machines);
         }
         let tasks = |jobs: &[JobPlan]| jobs.iter().flat_map(JobPlan::stage_counts).sum::<u64>();
         while tasks(&jobs) < TASKS_MIN {
@@ -157,7 +160,11 @@ impl Pace {
             Self::Instant => 0,
             Self::About(ms) => ms,
             Self::Uneven { every, ms } => {
-                if index % every == every - 1 { ms } else { 0 }
+                if index % every == every - 1 {
+                    ms
+                } else {
+                    0
+                }
             }
         }
     }
@@ -172,12 +179,16 @@ enum Drawn {
 }
 
 impl JobPlan {
-    /// Lets the tasks of the first stage outlive a lease.
-    fn lengthen(&mut self, rng: &mut Rng, lease_ms: u64) {
-        self.behaviours[0].pace = Pace::About(rng.u64(lease_ms..3 * lease_ms));
+    /// Lets the tasks of the first stage outlive some leases, and leaves cpus for running them twice.
+    fn lengthen(&mut self, rng: &mut Rng, lease_ms: u64, machines: &[Machine]) {
+        self.behaviours[0].pace = Pace::About(lease_ms * rng.u64(20..30) / 10);
+        self.behaviours[0].missing_on = None;
+        let cpus: u64 = machines.iter().map(|machine| u64::from(machine.cpus)).sum();
         let mut spec = JobSpec::clone(&self.spec);
+        spec.priority = FIRST;
         spec.stages[0].items =
-            Items::Numbers(Numbers { first: 0, step: 1, numbers: rng.u64(6..20), chunk: None });
+            Items::Numbers(Numbers { first: 0, step: 1, numbers: cpus / 2 + 1, chunk: None });
+        spec.stages[0].task = Arc::new(template(Cpus::ONE));
         self.spec = Arc::new(spec);
     }
 
@@ -209,7 +220,10 @@ fn draw_job(rng: &mut Rng, seed: u64, number: usize, widest: u32, machines: usiz
         behaviours.push(behaviour);
     }
     // Version and variant of a UUIDv7, the rest from the seed.
-    let id = JobId(Uuid::from_u64_pair(seed << 16 | 0x7000 | number as u64, (2 << 62) | rng.u64(..) >> 2));
+    let id = JobId(Uuid::from_u64_pair(
+        seed << 16 | 0x7000 | number as u64,
+        (2 << 62) | rng.u64(..) >> 2,
+    ));
     let spec = JobSpec { name: format!("job{number}"), priority: rng.i32(-1..=1), stages };
     JobPlan { id, spec: Arc::new(spec), behaviours, submit_at: SimMs(0), cancel: None }
 }
@@ -293,7 +307,8 @@ fn draw_cancel(rng: &mut Rng, job: &JobPlan, active_ms: u64) -> Option<CancelPla
 fn estimate_ms(jobs: &[JobPlan], machines: &[Machine]) -> u64 {
     let cpus: u64 = machines.iter().map(|machine| u64::from(machine.cpus)).sum();
     let stages = jobs.iter().flat_map(|job| job.stage_counts().zip(&job.behaviours));
-    let work_ms: u64 =
-        stages.flat_map(|(count, behaviour)| (0..count).map(|index| behaviour.pace.task_ms(index))).sum();
+    let work_ms: u64 = stages
+        .flat_map(|(count, behaviour)| (0..count).map(|index| behaviour.pace.task_ms(index)))
+        .sum();
     work_ms / cpus.max(1) + 500
 }

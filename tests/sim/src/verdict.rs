@@ -29,20 +29,32 @@ impl World<'_> {
 
     /// Counts the jobs that have not ended, as far as a coordinator is there to know.
     pub(crate) fn open_jobs(&self) -> usize {
-        self.coordinator.as_ref().map_or(1, |coordinator| coordinator.scheduler.state().open_job_count())
+        self.coordinator
+            .as_ref()
+            .map_or(1, |coordinator| coordinator.scheduler.state().open_job_count())
     }
 
     /// Fails once it has taken too long.
     pub(crate) fn check_deadline(&self) -> Result<(), Violation> {
         let until = self.schedule.calm_at.after(END_WITHIN_MS);
         check(self.now < until, Rule::EverythingEnds, || {
-            let open: Vec<String> = self.coordinator.iter().flat_map(|coordinator| {
-                coordinator.scheduler.state().open_jobs().map(|job| format!("{}: {:?}", job.number(), job.counts()))
-            })
-            .collect();
+            let open: Vec<String> = self
+                .coordinator
+                .iter()
+                .flat_map(|coordinator| {
+                    coordinator
+                        .scheduler
+                        .state()
+                        .open_jobs()
+                        .map(|job| format!("{}: {:?}", job.number(), job.counts()))
+                })
+                .collect();
             let busy: Vec<usize> =
                 (0..self.workers.len()).filter(|worker| !self.workers[*worker].is_idle()).collect();
-            format!("open jobs {open:?}, busy workers {busy:?}, unanswered {:?}", self.clients.open())
+            format!(
+                "open jobs {open:?}, busy workers {busy:?}, unanswered {:?}",
+                self.clients.open()
+            )
         })
     }
 
@@ -52,26 +64,34 @@ impl World<'_> {
             return check(false, Rule::EverythingEnds, || "there is no coordinator".to_owned());
         };
         let state = coordinator.scheduler.state().clone();
-        check(coordinator.seen_state == state, Rule::ViewsAreState, || "durable state differs".to_owned())?;
+        check(coordinator.seen_state == state, Rule::ViewsAreState, || {
+            "durable state differs".to_owned()
+        })?;
         let same = coordinator.seen_activity == *coordinator.scheduler.activity();
         check(same, Rule::ViewsAreState, || "volatile state differs".to_owned())?;
         let free = has_nothing_reserved(&coordinator.seen_activity);
         check(free, Rule::CapacityInAccount, || "cpus are reserved, and nothing runs".to_owned())?;
         for plan in &self.schedule.jobs {
             let job = state.job(plan.id);
-            check(job.is_some(), Rule::AcknowledgedJobSurvives, || format!("job {} is not there", plan.id))?;
+            check(job.is_some(), Rule::AcknowledgedJobSurvives, || {
+                format!("job {} is not there", plan.id)
+            })?;
             let Some(job) = job else { continue };
             check_job(plan, job.ended(), job.stages())?;
         }
         drop(coordinator);
         let reopened = self.reopen()?;
-        check(reopened.state == state, Rule::ReplayIsState, || "the journal gives another state".to_owned())?;
+        check(reopened.state == state, Rule::ReplayIsState, || {
+            "the journal gives another state".to_owned()
+        })?;
         check(reopened.facts == self.ledger.facts(), Rule::ReplayIsState, || {
             "the journal gives other facts".to_owned()
         })?;
         for (id, number) in self.ledger.acknowledged_jobs() {
             let found = state.job(*id).map(gridctl_core::state::Job::number);
-            check(found == Some(*number), Rule::AcknowledgedJobSurvives, || format!("job {id} is {found:?}"))?;
+            check(found == Some(*number), Rule::AcknowledgedJobSurvives, || {
+                format!("job {id} is {found:?}")
+            })?;
         }
         let results = Arc::clone(reopened.store.results());
         for job in state.jobs() {
@@ -87,10 +107,14 @@ impl World<'_> {
 
 /// Checks that a job ended as its tasks behave.
 fn check_job(plan: &JobPlan, ended: Option<JobState>, stages: &[Stage]) -> Result<(), Violation> {
-    let fails = |holds, what: &str| check(holds, Rule::EverythingEnds, || format!("job {}: {what}", plan.id));
+    let fails = |holds, what: &str| {
+        check(holds, Rule::EverythingEnds, || format!("job {}: {what}", plan.id))
+    };
     fails(ended.is_some(), "has not ended")?;
     let mut succeeded: Vec<bool> = Vec::new();
-    for (stage, (spec, behaviour)) in stages.iter().zip(plan.spec.stages.iter().zip(&plan.behaviours)) {
+    for (stage, (spec, behaviour)) in
+        stages.iter().zip(plan.spec.stages.iter().zip(&plan.behaviours))
+    {
         let counts = stage.counts();
         fails(counts.open() == 0, "has open tasks")?;
         succeeded.push(counts.done == counts.total);
@@ -100,20 +124,31 @@ fn check_job(plan: &JobPlan, ended: Option<JobState>, stages: &[Stage]) -> Resul
         }
     }
     if plan.cancel.is_none() {
-        let expected = if succeeded.iter().all(|done| *done) { JobState::Done } else { JobState::Failed };
+        let expected =
+            if succeeded.iter().all(|done| *done) { JobState::Done } else { JobState::Failed };
         fails(ended == Some(expected), &format!("ended as {ended:?} and not as {expected:?}"))?;
     }
     Ok(())
 }
 
 /// Checks what became of the tasks of a stage that nobody cancelled.
-fn check_counts(plan: &JobPlan, stage: &Stage, behaviour: &Behaviour, skipped: bool) -> Result<(), Violation> {
+fn check_counts(
+    plan: &JobPlan,
+    stage: &Stage,
+    behaviour: &Behaviour,
+    skipped: bool,
+) -> Result<(), Violation> {
     let counts = stage.counts();
     let broken = u64::from(behaviour.broken.is_some_and(|index| index < counts.total));
     let expected = if skipped {
         Counts { total: counts.total, skipped: counts.total, ..Counts::default() }
     } else {
-        Counts { total: counts.total, done: counts.total - broken, failed: broken, ..Counts::default() }
+        Counts {
+            total: counts.total,
+            done: counts.total - broken,
+            failed: broken,
+            ..Counts::default()
+        }
     };
     check(counts == expected, Rule::EverythingEnds, || {
         let StageId { stage: StageIndex(index), .. } = stage.id();
@@ -134,7 +169,8 @@ fn check_outputs(
         let expected = output_of(behaviour, stage.id(), index, done.token);
         let stdout = read(&done.kept, Part::Stdout);
         let result = read(&done.kept, Part::Result);
-        let same = expected.is_some_and(|expected| stdout == Ok(expected.stdout) && result == Ok(expected.result));
+        let same = expected
+            .is_some_and(|expected| stdout == Ok(expected.stdout) && result == Ok(expected.result));
         check(same, Rule::RightResult, || {
             format!("the kept output of {} is not that of {}", name(stage.id(), index), done.token)
         })?;

@@ -13,6 +13,7 @@ use crate::executor::Running;
 use crate::invariants::{Rule, Violation, check, check_machine};
 use crate::kept::KeptResults;
 use crate::network::{ConnectionId, Up};
+use crate::run::Checks;
 use crate::schedule::Machine;
 use crate::time::SimMs;
 use crate::world::{Happening, World, clock, when};
@@ -153,14 +154,22 @@ impl World<'_> {
     }
 
     /// Lets something happen to an agent, and does what it wants.
-    pub(crate) fn tell_agent(&mut self, life: AgentLife, event: AgentEvent) -> Result<(), Violation> {
+    pub(crate) fn tell_agent(
+        &mut self,
+        life: AgentLife,
+        event: AgentEvent,
+    ) -> Result<(), Violation> {
         let now = Now { mono: self.workers[life.worker].mono(self.now), wall: self.wall() };
         let worker = &mut self.workers[life.worker];
-        let Some(agent) = worker.agent.as_mut().filter(|_| worker.life == life) else { return Ok(()) };
+        let Some(agent) = worker.agent.as_mut().filter(|_| worker.life == life) else {
+            return Ok(());
+        };
         self.trace.line(|| format!("worker {}: {event:?}", life.worker));
         let mut effects = Vec::new();
         agent.step(now, event, &mut effects);
-        agent.check_invariants();
+        if self.checks == Checks::All {
+            agent.check_invariants();
+        }
         for effect in effects {
             self.do_for_agent(life, effect)?;
         }
@@ -199,7 +208,11 @@ impl World<'_> {
             AgentEffect::Connect { link } => {
                 let wait = self.latency() + self.latency();
                 let worker = &self.workers[life.worker];
-                let at = self.now.after(wait).max(worker.stalled_up_until).max(worker.stalled_down_until);
+                let at = self
+                    .now
+                    .after(wait)
+                    .max(worker.stalled_up_until)
+                    .max(worker.stalled_down_until);
                 self.agenda.put(at, Happening::Connect(life, link));
             }
             AgentEffect::Disconnect { link } => {
@@ -239,7 +252,12 @@ impl World<'_> {
         Ok(())
     }
 
-    fn say(&mut self, life: AgentLife, link: LinkId, message: WorkerMessage) -> Result<(), Violation> {
+    fn say(
+        &mut self,
+        life: AgentLife,
+        link: LinkId,
+        message: WorkerMessage,
+    ) -> Result<(), Violation> {
         let worker = &mut self.workers[life.worker];
         let mut twice = false;
         match &message {
@@ -252,7 +270,9 @@ impl World<'_> {
                 twice = worker.reports_to_duplicate > 0;
                 worker.reports_to_duplicate -= u32::from(twice);
             }
-            WorkerMessage::Started { .. } | WorkerMessage::GivenBack { .. } | WorkerMessage::Goodbye => {}
+            WorkerMessage::Started { .. }
+            | WorkerMessage::GivenBack { .. }
+            | WorkerMessage::Goodbye => {}
         }
         let Some(id) = self.connection_of(life, link) else { return Ok(()) };
         if twice {
@@ -263,7 +283,8 @@ impl World<'_> {
     }
 
     fn agent_exits(&mut self, life: AgentLife, exit: &AgentExit) -> Result<(), Violation> {
-        self.trace.note(("exits", life.worker), || format!("worker {} exits: {exit:?}", life.worker));
+        self.trace
+            .note(("exits", life.worker), || format!("worker {} exits: {exit:?}", life.worker));
         check(!matches!(exit, AgentExit::Refused(_)), Rule::HonestPeerIsServed, || {
             format!("worker {} was turned away: {exit:?}", life.worker)
         })?;

@@ -13,6 +13,7 @@ use crate::faults::Fault;
 use crate::invariants::{Ledger, Violation};
 use crate::network::{Connection, ConnectionId, Down, Up};
 use crate::planted::Planted;
+use crate::run::{Checks, Settings};
 use crate::schedule::Schedule;
 use crate::time::{Agenda, SimMs};
 use crate::trace::Trace;
@@ -55,6 +56,7 @@ pub(crate) enum Happening {
 pub(crate) struct World<'a> {
     pub(crate) schedule: &'a Schedule,
     pub(crate) planted: Option<Planted>,
+    pub(crate) checks: Checks,
     pub(crate) now: SimMs,
     pub(crate) rng: Rng,
     pub(crate) agenda: Agenda<Happening>,
@@ -79,10 +81,12 @@ pub(crate) struct World<'a> {
 }
 
 impl<'a> World<'a> {
-    pub(crate) fn new(schedule: &'a Schedule, seed: u64, planted: Option<Planted>, keep_lines: bool) -> Self {
+    pub(crate) fn new(schedule: &'a Schedule, seed: u64, settings: Settings) -> Self {
+        let Settings { planted, checks, keep_lines } = settings;
         let mut world = Self {
             schedule,
             planted,
+            checks,
             now: SimMs(0),
             // Other chances than those that drew the schedule.
             rng: Rng::with_seed(!seed),
@@ -97,7 +101,12 @@ impl<'a> World<'a> {
             crash_in_commit: None,
             fail_next_sync: None,
             replies_to_lose: 0,
-            workers: schedule.machines.iter().enumerate().map(|(index, machine)| Worker::new(index, *machine)).collect(),
+            workers: schedule
+                .machines
+                .iter()
+                .enumerate()
+                .map(|(index, machine)| Worker::new(index, *machine))
+                .collect(),
             connections: BTreeMap::new(),
             clients: crate::client::Clients::new(schedule),
             faults_that_hit: 0,
@@ -170,7 +179,8 @@ impl<'a> World<'a> {
                 self.workers[life.worker].paused_until
             }
             Happening::Down(connection, _) | Happening::Heartbeat(connection) => {
-                let worker = self.connections.get(connection).map(|connection| connection.life.worker);
+                let worker =
+                    self.connections.get(connection).map(|connection| connection.life.worker);
                 worker.map_or(SimMs(0), |worker| self.workers[worker].paused_until)
             }
             // Tasks run on while their worker stands still, but nobody takes their ends.
