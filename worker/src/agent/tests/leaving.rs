@@ -97,3 +97,11 @@ fn the_tail_of_a_slice_is_not_begun_while_draining() {
     assert!(matches!(&world.said()[0], WorkerMessage::GivenBack { ranges, .. }
         if *ranges == [TaskRange::new(2, 9)]));
 }
+
+#[test]
+fn a_worker_that_has_no_coordinator_and_nothing_to_tell_just_goes() {
+    let mut world = World::fresh(1);
+    world.happens(AgentEvent::Start);
+    world.happens(AgentEvent::Drain);
+    assert_eq!(world.exit(), Some(AgentExit::Drained));
+}

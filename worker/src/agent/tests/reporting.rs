@@ -122,3 +122,48 @@ fn a_large_output_is_uploaded_again_on_the_next_link() {
     });
     assert_eq!(uploads, [1, 2]);
 }
+
+#[test]
+fn of_a_joined_result_only_what_is_unwanted_is_dropped() {
+    let mut world = World::connected(1);
+    world.grant(noops(), 1, 0, 1 + 8 + 64, 1);
+    for _ in 0..3 {
+        let slices = world.slices();
+        world.finish(slices[0].0, 1_000);
+    }
+    world.reconnect();
+    world.reports();
+    world.welcome(&[
+        answer(noops(), 1, 0, 10, Verdict::Adopt),
+        answer(noops(), 1, 10, 20, Verdict::Done),
+        answer(noops(), 1, 20, 70, Verdict::Adopt),
+        answer(noops(), 1, 70, 73, Verdict::Void),
+    ]);
+    let items: Vec<_> = world.reports().into_iter().flat_map(|report| report.items).collect();
+    let told: Vec<_> = items.iter().map(|item| (item.range, item.busy_us)).collect();
+    // In two reports: the second began when nothing waited any more.
+    let [one, two, three] =
+        [(0, 9), (9, 10), (20, 70)].map(|(start, end)| TaskRange::new(start, end));
+    assert_eq!(told, [(one, 9), (two, 1), (three, 50)]);
+    assert_eq!(world.agent.unsettled_tasks(), 60);
+}
+
+#[test]
+fn a_report_stays_far_below_what_a_frame_holds() {
+    let mut world = World::connected(1);
+    world.grant(sleepers(), 1, 0, 50, 1);
+    world.break_link();
+    for index in 0..50 {
+        let slice = world.slices()[0].0;
+        let output = TaskOutput { stdout: vec![b'x'; 60_000], ..TaskOutput::default() };
+        world.end(slice, TaskRange::one(index), LONG_NS, Outcome::Done, Some(output));
+        world.happens(AgentEvent::Returned { slice });
+    }
+    world.wait(200);
+    world.come_up();
+    world.welcome(&[answer(sleepers(), 1, 0, 50, Verdict::Adopt)]);
+    let reports = world.reports();
+    assert_eq!(reports.iter().map(|report| report.items.len()).sum::<usize>(), 50);
+    assert!(reports.iter().all(|report| report.items.len() <= 6), "some 256 KiB each");
+    assert!(reports.is_sorted_by_key(|report| report.sequence));
+}
