@@ -56,13 +56,34 @@ impl End {
         if let Some(code) = code {
             connection.close(code, &self.to_string());
         }
-        match (self, code) {
-            // The core tells of workers that come and go; clients do it all the time.
-            (Self::Lost(_) | Self::Left | Self::Stopping, _) => {
-                tracing::debug!(%peer, why = %self, "session ended")
-            }
-            (_, Some(CloseCode::Superseded)) => tracing::info!(%peer, why = %self, "session ended"),
-            (_, _) => tracing::warn!(%peer, why = %self, "closed a peer"),
+        if self.is_ordinary() {
+            tracing::debug!(%peer, why = %self, "session ended");
+        } else {
+            tracing::warn!(%peer, why = %self, "closed a peer");
+        }
+    }
+
+    /// Says whether it happens all the time, or is told by the core in the words of workers that come and go.
+    fn is_ordinary(&self) -> bool {
+        match self {
+            Self::Lost(_) | Self::Left | Self::Stopping => true,
+            Self::Closing(Closing::Core(reason)) => match &reason.0 {
+                CloseReason::Superseded | CloseReason::LeaseExpired => true,
+                CloseReason::IdentityInUse { .. }
+                | CloseReason::UnknownWorker
+                | CloseReason::Violation(_) => false,
+            },
+            Self::Closing(Closing::DoesNotRead { .. })
+            | Self::Read(_)
+            | Self::Write(_)
+            | Self::Malformed(_)
+            | Self::Unexpected(_)
+            | Self::Late(_)
+            | Self::DoesNotRead
+            | Self::UnknownUpload(_)
+            | Self::Output(_)
+            | Self::Turned(_)
+            | Self::Abnormal => false,
         }
     }
 

@@ -150,9 +150,7 @@ fn stage_status(content: &Content, job: &Job, stage: &Stage, room: &mut Room) ->
 
 /// Finds the failure that came last, for good or not.
 fn last_failure(content: &Content, job: &Job) -> Option<TaskRow> {
-    let (stage, index) = job.last_failure()?;
-    let stage = job.stage(stage)?;
-    view::task(job, stage, &content.activity, index).map(|task| row(content, job, stage, &task))
+    view::last_failure(job, &content.activity).map(|(stage, task)| row(content, job, stage, &task))
 }
 
 pub(super) fn stage_name<'a>(job: &'a Job, stage: &Stage) -> &'a str {

@@ -1,7 +1,5 @@
 //! What a restart keeps: jobs, results, the port, and the tasks that run.
 
-use std::time::Duration;
-
 use gridctl_coordinator::{Coordinator, CoordinatorConfig, StartError};
 use gridctl_jobs::range::TaskRange;
 use gridctl_jobs::state::JobState;
@@ -13,7 +11,7 @@ use crate::world::{World, job, new_id, within};
 
 #[tokio::test]
 async fn running_task_is_adopted_after_a_restart_and_nothing_done_is_run_again() {
-    let mut world = World::with_lease(Duration::from_secs(2)).await;
+    let mut world = World::new().await;
     let client = world.admin().await;
     let epoch = client.welcomed.epoch;
     let credentials = world.enrol_worker("box").await;
@@ -61,7 +59,7 @@ async fn running_task_is_adopted_after_a_restart_and_nothing_done_is_run_again()
 
 #[tokio::test]
 async fn finished_task_that_was_not_acknowledged_is_taken_after_a_restart() {
-    let mut world = World::with_lease(Duration::from_secs(2)).await;
+    let mut world = World::new().await;
     let client = world.admin().await;
     let credentials = world.enrol_worker("box").await;
     let (mut worker, _) =

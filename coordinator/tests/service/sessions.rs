@@ -70,7 +70,7 @@ async fn heartbeats_keep_a_lease_and_every_one_is_answered() {
 
 #[tokio::test]
 async fn closed_connection_is_no_loss_until_the_lease_ends() {
-    let world = World::with_lease(Duration::from_secs(2)).await;
+    let world = World::with_lease(Duration::from_secs(3)).await;
     let client = world.admin().await;
     let worker = worker(&world, "box").await;
     worker.connection.close(gridctl_transport::endpoint::CloseCode::Done, "a cut link");
@@ -85,7 +85,7 @@ async fn worker_that_says_goodbye_leaves_at_once() {
     let mut leaving = worker(&world, "box").await;
     until_workers_are(&client, &[WorkerState::Ready]).await;
     leaving.say(&WorkerMessage::Goodbye).await;
-    // Not connected is shown as lost; with a lease of ten seconds only a goodbye is so fast.
+    // Not connected is shown as lost; with this lease only a goodbye is so fast.
     until_workers_are(&client, &[WorkerState::Lost]).await;
 }
 

@@ -29,8 +29,9 @@ pub(crate) struct World {
 }
 
 impl World {
+    /// With a lease that no test outlives, however slow the machine: its workers need no heartbeats.
     pub(crate) async fn new() -> Self {
-        Self::with_lease(Duration::from_secs(10)).await
+        Self::with_lease(2 * PATIENCE).await
     }
 
     pub(crate) async fn with_lease(lease: Duration) -> Self {
