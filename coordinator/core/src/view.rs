@@ -104,6 +104,19 @@ pub fn task<'a>(
         .then(|| view(job.spec(), stage, activity, &activity.running(stage.id()), index))
 }
 
+/// Shows the attempt that failed last, for good or not, with its stage; the state is that of its task now,
+/// which may be running again.
+pub fn last_failure<'a>(job: &'a Job, activity: &Activity) -> Option<(&'a Stage, TaskView<'a>)> {
+    let (stage, index) = job.last_failure()?;
+    let stage = job.stage(stage)?;
+    let mut view = task(job, stage, activity, index)?;
+    let attempt = view.failed_attempts.last()?;
+    view.attempts = attempt.attempt;
+    view.exact = true;
+    show_failed(&mut view, attempt);
+    Some((stage, view))
+}
+
 /// Lists tasks of a stage in order.
 pub fn tasks<'a>(
     job: &'a Job,
@@ -212,13 +225,17 @@ fn view<'a>(
         view.worker = Some(granted.worker);
         view.started_at = granted.started;
     } else if let Some(last) = failed_attempts.last() {
-        view.worker = Some(last.worker);
-        view.failure = Some(&last.failure);
-        view.exit_code = exit_code(&last.failure);
-        view.started_at = Some(last.span.started);
-        view.finished_at = Some(last.span.ended);
+        show_failed(&mut view, last);
     }
     view
+}
+
+fn show_failed<'a>(view: &mut TaskView<'a>, attempt: &'a FailedAttempt) {
+    view.worker = Some(attempt.worker);
+    view.failure = Some(&attempt.failure);
+    view.exit_code = exit_code(&attempt.failure);
+    view.started_at = Some(attempt.span.started);
+    view.finished_at = Some(attempt.span.ended);
 }
 
 fn runs_a_program(spec: &JobSpec, stage: &Stage) -> bool {

@@ -5,7 +5,7 @@ use gridctl_core::view::{self, TaskCounts, TaskQuery};
 use gridctl_jobs::state::{JobState, TaskState};
 use gridctl_jobs::units::{Cpus, WallMs};
 
-use crate::specs::tasks;
+use crate::specs::{job, retries, stage, tasks};
 use crate::world::{World, exit, kept, nth, range};
 
 #[test]
@@ -77,4 +77,18 @@ fn a_job_waits_until_something_of_it_is_out() {
     assert_eq!(world.job_state(id), JobState::Waiting);
     world.worker(Cpus::whole(1));
     assert_eq!(world.job_state(id), JobState::Running);
+}
+
+/// What broke: the row of the last failure showed the new attempt, which has not failed.
+#[test]
+fn the_last_failure_is_shown_while_its_task_runs_again() {
+    let mut world = World::new();
+    world.worker(Cpus::whole(1));
+    let id = world.submit(job([retries(1, stage("main", 1))]));
+    world.failed(nth(id, 0), 0, exit(7));
+    world.pass(60_000);
+    let job = world.core.state().job(id).unwrap();
+    let (_, task) = view::last_failure(job, world.core.activity()).unwrap();
+    assert_eq!((task.state, task.attempts), (TaskState::Running, 1));
+    assert_eq!((task.failure, task.exit_code), (Some(&exit(7)), Some(7)));
 }
