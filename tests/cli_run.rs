@@ -57,7 +57,7 @@ fn a_failed_task_exits_with_1_and_says_which_why_and_what_it_said() {
     let script = "test $1 != 3 || { echo gone wrong >&2; exit 42; }; echo $1";
     let ended = home.run(&["run", "--range", "0..6", "--", "sh", "-c", script, "sh", "{item}"]);
     assert_eq!((ended.code, ended.out()), (Some(1), "0\n1\n2\n4\n5\n"), "{ended:?}");
-    for part in ["1 of 6 tasks failed", "main/3 exit 42", "| gone wrong", "--into"] {
+    for part in ["1 of 6 tasks failed", "main/3 (local): exit 42", "| gone wrong", "--into"] {
         assert!(ended.stderr.contains(part), "{part}: {}", ended.stderr);
     }
     let quiet = home.run(&["run", "-q", "--", "false"]);

@@ -51,7 +51,7 @@ impl<'a> Pieces<'a> {
         Self { reach, request, link: reach.link().await, answers: None, place: Place::default() }
     }
 
-    /// Waits for the next piece; `None` at the end. May be cancelled and called again.
+    /// Waits for the next piece; `None` at the end. Not to be cancelled: a piece could be lost.
     ///
     /// # Errors
     /// See [`ReachError`].

@@ -2,6 +2,7 @@
 //!
 //! Deliberately absent: where statuses come from. On anything but a terminal nothing is shown.
 
+use std::io::{IsTerminal as _, stdout};
 use std::time::{Duration, Instant};
 
 use gridctl_transport::message::client::{JobStatus, TaskCounts, TaskRow};
@@ -22,6 +23,7 @@ const TAIL_CHARS_MAX: usize = 120;
 pub(crate) struct Progress {
     screen: Screen,
     lines: MultiProgress,
+    shares_terminal: bool,
 }
 
 /// The line of one job, and one below for its last failure.
@@ -41,7 +43,8 @@ impl Progress {
             true => ProgressDrawTarget::stderr_with_hz(DRAWS_PER_SECOND),
             false => ProgressDrawTarget::hidden(),
         };
-        Self { screen, lines: MultiProgress::with_draw_target(target) }
+        let shares_terminal = screen.is_live() && stdout().is_terminal();
+        Self { screen, lines: MultiProgress::with_draw_target(target), shares_terminal }
     }
 
     /// Adds the line of a job.
@@ -60,9 +63,10 @@ impl Progress {
         self.lines.suspend(|| self.screen.note(text));
     }
 
-    /// Runs `print`, which may write to the terminal, while the lines are out of the way.
+    /// Runs `print`, which writes to standard output, while the lines are out of the way.
     pub(crate) fn aside<T>(&self, print: impl FnOnce() -> T) -> T {
-        self.lines.suspend(print)
+        // In a pipe it is nowhere near them, and drawing them anew each time would only cost.
+        if self.shares_terminal { self.lines.suspend(print) } else { print() }
     }
 
     /// Takes all lines away, so that the terminal is as it was.
@@ -131,11 +135,13 @@ fn ended(tasks: &TaskCounts) -> u64 {
     tasks.total.saturating_sub(tasks.waiting.saturating_add(tasks.running))
 }
 
-/// Names a failed task, why it failed and where, in one line.
+/// Names a failed attempt, where it ran and why it failed, in one line.
 pub(crate) fn describe(task: &TaskRow) -> String {
     let why = task.failure.as_ref().map_or_else(|| task.state.to_string(), ToString::to_string);
-    let place = task.worker.as_ref().map(|worker| format!(" on {worker}")).unwrap_or_default();
-    let attempt =
-        if task.attempts > 1 { format!(", attempt {}", task.attempts) } else { String::new() };
-    escape(&format!("{}/{} {why}{place}{attempt}", task.stage, task.index)).into_owned()
+    let place = match (&task.worker, task.attempts) {
+        (Some(worker), 0..=1) => format!(" ({worker})"),
+        (Some(worker), attempt) => format!(" ({worker}, attempt {attempt})"),
+        (None, _) => String::new(),
+    };
+    escape(&format!("{}/{}{place}: {why}", task.stage, task.index)).into_owned()
 }

@@ -32,15 +32,19 @@ pub(crate) fn between(start: WallMs, end: WallMs) -> Duration {
     Duration::from_millis(end.0.saturating_sub(start.0))
 }
 
-/// Returns a duration in its two largest units: `0.3s`, `12s`, `3m 20s`, `2h 5m`, `4d 3h`.
+/// Returns a duration in its two largest units: `0.3s`, `12s`, `3m 20s`, `10m`, `2h 5m`, `4d 3h`.
 pub(crate) fn short(duration: Duration) -> String {
     let seconds = duration.as_secs();
+    let two = |large: u64, large_unit: &str, small: u64, small_unit: &str| match small {
+        0 => format!("{large}{large_unit}"),
+        small => format!("{large}{large_unit} {small}{small_unit}"),
+    };
     match seconds {
         0..10 => format!("{}.{}s", seconds, duration.subsec_millis() / 100),
         10..60 => format!("{seconds}s"),
-        60..3_600 => format!("{}m {}s", seconds / 60, seconds % 60),
-        3_600..86_400 => format!("{}h {}m", seconds / 3_600, seconds % 3_600 / 60),
-        _ => format!("{}d {}h", seconds / 86_400, seconds % 86_400 / 3_600),
+        60..3_600 => two(seconds / 60, "m", seconds % 60, "s"),
+        3_600..86_400 => two(seconds / 3_600, "h", seconds % 3_600 / 60, "m"),
+        _ => two(seconds / 86_400, "d", seconds % 86_400 / 3_600, "h"),
     }
 }
 
@@ -65,6 +69,7 @@ mod tests {
         assert_eq!(shown(340), "0.3s");
         assert_eq!(shown(12_900), "12s");
         assert_eq!(shown(200_000), "3m 20s");
+        assert_eq!(shown(600_000), "10m");
         assert_eq!(shown(7_500_000), "2h 5m");
         assert_eq!(shown(356_400_000), "4d 3h");
     }

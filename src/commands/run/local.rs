@@ -14,6 +14,7 @@ use gridctl_transport::join_token::{JoinToken, ParseTokenError};
 use gridctl_worker::{Functions, StartWorkerError, Worker, WorkerConfig, WorkerHandle};
 use tempfile::TempDir;
 use thiserror::Error;
+use tokio::task::block_in_place;
 use tokio::time::timeout;
 
 use crate::profile::Profile;
@@ -22,6 +23,8 @@ use crate::profile::Profile;
 const WORKER_NAME: &str = "local";
 /// How long a worker may take to stop: its tasks are killed, and what does not go is killed by the parent.
 const STOP_PATIENCE: Duration = Duration::from_secs(2);
+/// How long the coordinator may take to stop.
+const FAREWELL_PATIENCE: Duration = Duration::from_millis(20);
 
 /// A grid that lives as long as one command.
 pub(super) struct LocalGrid {
@@ -62,17 +65,14 @@ impl LocalGrid {
         settings.listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         let config = CoordinatorConfig::new(settings)?;
         let coordinator = Coordinator::start(config).await.map_err(Box::new)?;
-        let identity = root.join("client");
-        coordinator.enrol_local_admin(&identity)?;
         let token: JoinToken = coordinator.worker_token().parse()?;
+        // Each of the two waits for the disk several times.
+        let worker = tokio::spawn(Worker::start(worker_config(&root, token), Functions::new()));
+        let identity = root.join("client");
+        block_in_place(|| coordinator.enrol_local_admin(&identity))?;
         let profile = Profile::unlisted("local", identity, coordinator.advertised().to_vec());
-        let mut config = WorkerConfig::new(root.join("worker"));
-        // In a directory that is used again it has joined before.
-        let has_joined = Credentials::load(&config.data_dir.join("identity")).is_ok();
-        config.join = Some(token).filter(|_| !has_joined);
-        config.name = Some(WORKER_NAME.to_owned());
-        config.grace = Duration::ZERO;
-        let worker = Worker::start(config, Functions::new()).await.map_err(Box::new)?;
+        let started = worker.await.expect("starting a worker neither panics nor is cancelled");
+        let worker = started.map_err(Box::new)?;
         Ok(Self { coordinator, worker, profile, _temporary: temporary })
     }
 
@@ -91,10 +91,20 @@ impl LocalGrid {
         self.worker.stop();
         // What does not go in time is killed by the parent.
         _ = timeout(STOP_PATIENCE, self.worker.wait()).await;
-        if let Err(error) = self.coordinator.shutdown().await {
-            tracing::warn!("the coordinator did not stop in order: {error}");
-        }
+        // Everything of worth is durable. What remains is to see every peer off, which takes QUIC 80 ms,
+        // and the peers are in this process.
+        _ = timeout(FAREWELL_PATIENCE, self.coordinator.shutdown()).await;
     }
+}
+
+fn worker_config(root: &Path, token: JoinToken) -> WorkerConfig {
+    let mut config = WorkerConfig::new(root.join("worker"));
+    // In a directory that is used again it has joined before.
+    let has_joined = Credentials::load(&config.data_dir.join("identity")).is_ok();
+    config.join = Some(token).filter(|_| !has_joined);
+    config.name = Some(WORKER_NAME.to_owned());
+    config.grace = Duration::ZERO;
+    config
 }
 
 fn root(data_dir: Option<&Path>) -> Result<(PathBuf, Option<TempDir>), StartLocalError> {
