@@ -48,12 +48,7 @@ impl RealDisk {
     /// [`OpenDiskError::InUse`] where another process has it open, [`OpenDiskError::Disk`] where the
     /// system refuses.
     pub fn open(root: &Path) -> Result<Self, OpenDiskError> {
-        let disk_error = |action| move |source| DiskError::new(action, root, source);
-        fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(root)
-            .map_err(disk_error(DiskAction::Create))?;
+        make_dirs(root)?;
         let path = root.join(LOCK_FILE);
         let mut lock = OpenOptions::new()
             .read(true)
@@ -184,6 +179,22 @@ fn open_file(
         Ok(file) => Ok(Arc::new(RealFile { file, path })),
         Err(source) => Err(DiskError::new(action, &path, source)),
     }
+}
+
+/// Makes a directory and those above it, durably: what is below it is not there after a crash otherwise.
+fn make_dirs(path: &Path) -> Result<(), DiskError> {
+    let new: Vec<&Path> =
+        path.ancestors().take_while(|dir| !dir.as_os_str().is_empty() && !dir.exists()).collect();
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(path)
+        .map_err(|source| DiskError::new(DiskAction::Create, path, source))?;
+    for dir in new {
+        let above = dir.parent().filter(|above| !above.as_os_str().is_empty());
+        sync_dir(above.unwrap_or(Path::new(".")))?;
+    }
+    Ok(())
 }
 
 fn sync_dir(path: &Path) -> Result<(), DiskError> {

@@ -202,6 +202,7 @@ impl World<'_> {
                     coordinator.is_committing = false;
                 }
                 self.release()?;
+                self.check_views()?;
                 self.begin_commit();
                 Ok(())
             }
@@ -373,6 +374,22 @@ impl World<'_> {
             coordinator.tick_at = Some(at);
             self.agenda.put(at, Happening::CoordinatorTick(self.life));
         }
+    }
+
+    /// Checks that readers see what the scheduler has, when nothing is on its way to them.
+    pub(crate) fn check_views(&self) -> Result<(), Violation> {
+        let Some(coordinator) =
+            self.coordinator.as_ref().filter(|coordinator| coordinator.is_settled())
+        else {
+            return Ok(());
+        };
+        let scheduler = &coordinator.scheduler;
+        check(coordinator.seen_state == *scheduler.state(), Rule::ViewsAreState, || {
+            "the durable state that readers see differs".to_owned()
+        })?;
+        check(coordinator.seen_activity == *scheduler.activity(), Rule::ViewsAreState, || {
+            "the volatile state that readers see differs".to_owned()
+        })
     }
 
     /// Checks that no machine has more reserved than it has, by what readers see.

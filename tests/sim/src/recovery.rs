@@ -39,6 +39,11 @@ impl World<'_> {
             // How far it got is what the disk says afterwards.
             let _ = coordinator.store.commit();
         }
+        let mut replayed = State::new();
+        self.ledger.facts().iter().for_each(|fact| replayed.apply(fact));
+        check(replayed == *coordinator.scheduler.state(), Rule::ReplayIsState, || {
+            "the facts that were made give another state than the scheduler has".to_owned()
+        })?;
         drop(coordinator);
         self.disk.crash(CrashSeed(self.rng.u64(..)));
         self.trace.note("crash", || format!("the coordinator crashes, down for {down_ms} ms"));
