@@ -6,8 +6,8 @@
 //! journal/00000000000000084211.log
 //! journal/next                         a segment made ahead; has no content yet, may be half made
 //! ```
-//! A segment is a file of zeros, 64 MiB long (or as long as its only frame, where that is longer), into
-//! which frames are written one after the other, each once and never again. So a sync writes data and no
+//! A segment is a file of zeros, 64 MiB long (1 MiB the first; as long as its only frame, where that is
+//! longer), into which frames are written one after the other, each once and never again. So a sync writes data and no
 //! metadata. All numbers are little-endian.
 //! ```text
 //! offset  0  crc      u32   CRC-32 (IEEE) of all that follows in the frame

@@ -63,13 +63,13 @@ pub(crate) fn recover(
     log.check_nothing_lost(tail.path.clone(), tail.end)?;
     let cut =
         tail.torn.then(|| Cut { file: disk.locate(&tail.path), offset: tail.end, after: last });
-    tail.repair(segment_bytes)?;
+    tail.repair()?;
     disk.sync_dir(JOURNAL_DIR)?;
     let writer = if tail.finished {
         Writer::begin(Arc::clone(disk), segment_bytes, last)?
     } else {
-        let bytes = tail.file_bytes.max(segment_bytes);
-        let active = ActiveSegment { file: tail.file, offset: tail.end, bytes };
+        // One that was shortened has little room left, and gets a successor soon.
+        let active = ActiveSegment { file: tail.file, offset: tail.end, bytes: tail.file_bytes };
         Writer::resume(Arc::clone(disk), segment_bytes, active, last)
     };
     Ok((writer, Recovered { last, cut }))
@@ -225,12 +225,11 @@ impl Log<'_> {
 }
 
 impl Tail {
-    /// Overwrites a torn tail, gives a shortened segment its length back, and makes the last frame durable
-    /// for certain.
-    fn repair(&self, segment_bytes: u64) -> Result<(), RecoverJournalError> {
-        let zeroed = if self.torn { self.end } else { self.file_bytes };
-        let bytes = self.file_bytes.max(segment_bytes);
-        zero_fill(&*self.file, zeroed.min(bytes), bytes)?;
+    /// Overwrites a torn tail, and makes the last frame durable for certain.
+    fn repair(&self) -> Result<(), RecoverJournalError> {
+        if self.torn {
+            zero_fill(&*self.file, self.end, self.file_bytes)?;
+        }
         if let Some((offset, frame)) = &self.last_frame {
             self.file.write_all_at(*offset, frame)?;
         }

@@ -14,6 +14,10 @@ use super::segment::{prepare_next, publish_next};
 /// Bytes of a segment: written ahead in a tenth of a second, and few files even for years.
 pub(crate) const SEGMENT_BYTES: u64 = 64 << 20;
 
+/// Bytes of the very first segment: a new grid, of a `gridctl run` above all, starts without waiting for 64
+/// MiB of zeros, and makes the next segment while it fills this one.
+const FIRST_SEGMENT_BYTES: u64 = 1 << 20;
+
 /// Appends facts to the journal: encode with [`Writer::stage`], make durable with [`Writer::commit`].
 pub(crate) struct Writer {
     disk: Arc<dyn Disk>,
@@ -69,9 +73,14 @@ impl Writer {
         segment_bytes: u64,
         last: FactIndex,
     ) -> Result<Self, DiskError> {
-        let file = prepare_next(&*disk, segment_bytes)?;
+        let bytes = if last == FactIndex(0) {
+            FIRST_SEGMENT_BYTES.min(segment_bytes)
+        } else {
+            segment_bytes
+        };
+        let file = prepare_next(&*disk, bytes)?;
         publish_next(&*disk, FactIndex(last.0 + 1))?;
-        let active = ActiveSegment { file, offset: 0, bytes: segment_bytes };
+        let active = ActiveSegment { file, offset: 0, bytes };
         Ok(Self::resume(disk, segment_bytes, active, last))
     }
 

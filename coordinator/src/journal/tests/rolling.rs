@@ -47,6 +47,23 @@ fn segment_made_ahead_is_used() {
 }
 
 #[test]
+fn new_journal_begins_small_and_goes_on_in_whole_segments() {
+    const WHOLE: u64 = 3 << 20;
+    let disk = SimDisk::new();
+    let shared: Arc<dyn Disk> = Arc::new(disk.clone());
+    let (mut writer, _) = recover(&shared, WHOLE, FactIndex(0), &mut |_, _| {}).unwrap();
+    write(&mut writer, 0, 1);
+    for n in 2..=2600 {
+        writer.stage(FactIndex(n), &fact(n));
+    }
+    assert!(writer.staged_bytes() > 1 << 20, "too few facts to fill the first segment");
+    writer.commit().unwrap();
+    let bytes: Vec<usize> = segments(&disk).iter().map(|(_, bytes)| bytes.len()).collect();
+    assert_eq!(bytes, [1 << 20, 3 << 20]);
+    assert_eq!(open(&disk).unwrap().facts, facts(2600));
+}
+
+#[test]
 fn empty_commit_writes_nothing() {
     let disk = SimDisk::new();
     let mut writer = open(&disk).unwrap().writer;
