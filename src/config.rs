@@ -64,6 +64,7 @@ mod tests {
 
     use super::*;
     use crate::cli::{Cli, CoordinatorOptions, WorkerOptions};
+    use crate::profile::ProfileFile;
 
     fn coordinator(text: &str) -> Result<CoordinatorOptions, String> {
         parse(Path::new("c.toml"), text).map_err(|error| error.to_string())
@@ -107,6 +108,33 @@ mod tests {
         let file = coordinator("lease = \"5s\"\ngrid = \"lab\"").unwrap();
         let both = flags.or(file);
         assert_eq!((both.lease, both.grid.as_deref()), (Some(Duration::from_secs(1)), Some("lab")));
+    }
+
+    /// Returns a sample with every key that it has commented out.
+    fn uncommented(sample: &str) -> String {
+        let is_key = |line: &str| line.split_once(" = ").is_some_and(|(key, _)| !key.contains(' '));
+        let line = |line| match str::strip_prefix(line, "# ") {
+            Some(rest) if is_key(rest) => format!("{rest}\n"),
+            Some(_) | None => format!("{line}\n"),
+        };
+        sample.lines().map(line).collect()
+    }
+
+    #[test]
+    fn the_samples_hold_keys_that_exist_and_all_of_them() {
+        let sample = uncommented(include_str!("../config/coordinator.toml"));
+        let options = coordinator(&sample).unwrap();
+        let CoordinatorOptions { data_dir, listen, advertise, lease, heartbeat, grid } = options;
+        assert!(data_dir.is_some() && listen.is_some() && advertise.is_some(), "{sample}");
+        assert!(lease.is_some() && heartbeat.is_some() && grid.is_some(), "{sample}");
+        let sample = uncommented(include_str!("../config/worker.toml"));
+        let WorkerOptions { join, data_dir, name, cpus, grace } =
+            parse(Path::new("worker.toml"), &sample).unwrap();
+        assert!(join.is_some() && data_dir.is_some() && name.is_some(), "{sample}");
+        assert!(cpus.is_some() && grace.is_some(), "{sample}");
+        let sample = uncommented(include_str!("../config/profile.toml"));
+        let profile: ProfileFile = parse(Path::new("profile.toml"), &sample).unwrap();
+        assert!(profile.coordinator.is_some(), "{sample}");
     }
 
     #[test]

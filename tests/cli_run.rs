@@ -85,6 +85,14 @@ fn a_program_that_is_not_there_could_not_start() {
 }
 
 #[test]
+fn what_this_machine_can_never_run_is_refused_at_once() {
+    let home = Home::new();
+    let ended = home.run(&["run", "--cpus", "60000", "--", "true"]);
+    assert_eq!((ended.code, ended.out()), (Some(7), ""), "{ended:?}");
+    assert!(ended.stderr.contains("asks for 60000 cpus"), "{ended:?}");
+}
+
+#[test]
 fn into_keeps_what_every_task_printed() {
     let home = Home::new();
     let script = "echo out $1; echo err $1 >&2; test $1 != 1";

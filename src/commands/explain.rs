@@ -2,10 +2,12 @@
 
 use std::io::{self, BufWriter, Write, stdout};
 
-use gridctl_transport::message::client::{Answer, Explanation, Request};
+use gridctl_jobs::reason::WaitReason;
+use gridctl_transport::message::client::{Answer, Explanation, JobRef, Request};
 
 use super::{Ended, selection};
 use crate::cli::Explain;
+use crate::client::{AskError, Client};
 use crate::error::Exit;
 use crate::output::escape::escape;
 use crate::output::{explain, json};
@@ -14,8 +16,7 @@ use crate::output::{explain, json};
 pub(super) async fn explain(args: Explain) -> Ended {
     let client = super::connect(&args.grid).await?;
     let request = Request::Explain { job: selection::job_ref(&args.job) };
-    let take = |answer| if let Answer::Explained(stages) = answer { Some(stages) } else { None };
-    let stages = client.ask_one(&request, take).await?;
+    let stages = client.ask_one(&request, explained).await?;
     let mut out = BufWriter::new(stdout().lock());
     if args.json {
         let stages: Vec<_> = stages.iter().map(json::Explained::from).collect();
@@ -29,6 +30,22 @@ pub(super) async fn explain(args: Explain) -> Ended {
     }
     out.flush()?;
     Ok(Exit::Done)
+}
+
+/// Returns the first reason why a job waits, where there is one.
+pub(super) async fn first_reason(client: &Client, job: JobRef) -> Result<Option<String>, AskError> {
+    let stages = client.ask_one(&Request::Explain { job }, explained).await?;
+    let first = |stage: &Explanation| {
+        stage.reasons.first().map(|reason| explain::sentence(reason, &stage.workers))
+    };
+    // What a stage needs is told by the stage that it needs.
+    let others =
+        stages.iter().filter(|stage| !matches!(stage.reasons[..], [WaitReason::Needs { .. }, ..]));
+    Ok(others.filter_map(first).next())
+}
+
+fn explained(answer: Answer) -> Option<Vec<Explanation>> {
+    if let Answer::Explained(stages) = answer { Some(stages) } else { None }
 }
 
 fn print(out: &mut impl Write, stage: &Explanation) -> io::Result<()> {

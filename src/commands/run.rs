@@ -11,9 +11,11 @@ use std::time::Duration;
 
 use gridctl_jobs::id::JobId;
 use gridctl_jobs::spec::JobSpec;
+use gridctl_jobs::units::Cpus;
 use gridctl_transport::message::client::{
     Answer, JobRef, JobStatus, OutputStages, OutputStream, Request, Target,
 };
+use gridctl_worker::config::measured_cpus;
 use gridctl_worker::parent::{Place, SuperviseError, supervise};
 use thiserror::Error;
 use tokio::task::{JoinHandle, block_in_place};
@@ -49,6 +51,11 @@ pub(crate) enum RunError {
     Coordinator(#[from] gridctl_coordinator::Failure),
     #[error(transparent)]
     Keep(#[from] KeepOutputError),
+    /// It would wait for ever.
+    #[error(
+        "a task of stage {stage} asks for {wanted} cpus, and this machine has {has}; ask for fewer"
+    )]
+    TooManyCpus { stage: String, wanted: Cpus, has: Cpus },
     #[error("the job was lost sight of")]
     Reach(#[source] ReachError),
 }
@@ -74,9 +81,11 @@ impl RunError {
     /// Returns the exit code.
     pub(crate) fn exit(&self) -> Exit {
         match self {
-            Self::Supervise(_) | Self::Start(_) | Self::Coordinator(_) | Self::Keep(_) => {
-                Exit::Machine
-            }
+            Self::Supervise(_)
+            | Self::Start(_)
+            | Self::Coordinator(_)
+            | Self::Keep(_)
+            | Self::TooManyCpus { .. } => Exit::Machine,
             Self::Reach(_) => Exit::NotReached,
         }
     }
@@ -90,12 +99,24 @@ pub(super) fn run(args: Run, screen: Screen) -> Result<ExitCode, CommandError> {
         Place::Child => {}
     }
     let spec = job_source::load(args.source, StartIn::Here, screen)?.spec;
+    check_cpus(&spec)?;
     let runtime = tokio::runtime::Runtime::new().map_err(CommandError::Runtime)?;
     let ended =
         runtime.block_on(run_job(spec, args.data_dir.as_deref(), args.into.as_deref(), screen));
     // A thread that waits for whoever reads our output must not hold the end up.
     runtime.shutdown_background();
     Ok(ended?.into())
+}
+
+fn check_cpus(spec: &JobSpec) -> Result<(), RunError> {
+    let has = measured_cpus();
+    match spec.stages.iter().find(|stage| stage.task.cpus > has) {
+        None => Ok(()),
+        Some(stage) => {
+            let wanted = stage.task.cpus;
+            Err(RunError::TooManyCpus { stage: stage.name.clone(), wanted, has })
+        }
+    }
 }
 
 async fn run_job(

@@ -1,19 +1,25 @@
 //! `gridctl watch`, and what else waits for jobs with a live display.
 
+use std::convert::Infallible;
 use std::sync::Arc;
+use std::time::Duration;
 
 use gridctl_transport::message::client::{JobRef, JobStatus};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
+use tokio::time::timeout;
 
 use super::report::{self, More};
 use super::signals::Signals;
-use super::{Ended, selection};
+use super::{Ended, explain, selection};
 use crate::cli::Watch;
 use crate::client::{Reach, ReachError, follow};
 use crate::error::{CommandError, Exit};
 use crate::output::progress::{JobLine, Progress};
 use crate::output::screen::Screen;
+
+/// How long nothing may change before somebody who watches is told why.
+const STILL_AFTER: Duration = Duration::from_secs(1);
 
 /// Shows the progress of jobs until they have ended.
 pub(super) async fn watch(args: Watch, screen: Screen) -> Ended {
@@ -91,27 +97,42 @@ pub(super) async fn follow_shown(
     }
 }
 
+/// Shows statuses as they come; where nothing runs for a while, also why.
 async fn show(
     reach: &Reach,
     mut statuses: watch::Receiver<Option<JobStatus>>,
     mut line: JobLine,
-) -> std::convert::Infallible {
+) -> Infallible {
+    if !line.is_shown() {
+        return std::future::pending().await;
+    }
     let mut told = None;
     loop {
-        if statuses.changed().await.is_err() {
-            std::future::pending::<()>().await;
-        }
+        let is_still = match timeout(STILL_AFTER, statuses.changed()).await {
+            Ok(Ok(())) => false,
+            // Following has ended, and takes us along.
+            Ok(Err(_)) => return std::future::pending().await,
+            Err(_) => true,
+        };
         let Some(status) = statuses.borrow_and_update().clone() else { continue };
         line.update(&status);
-        let failure = status.last_failure.filter(|_| line.is_shown());
-        if failure == told {
-            continue;
-        }
-        if let Some(task) = &failure {
+        let tasks = &status.job.tasks;
+        if is_still && tasks.running == 0 && tasks.waiting > 0 {
             let client = reach.link().await.client;
-            let said = report::stderr_tail(&client, task, Some(task.attempts)).await;
-            line.failed(task, &said.unwrap_or_default());
+            if let Ok(Some(why)) = explain::first_reason(&client, JobRef::Id(status.job.id)).await {
+                line.waits(&why);
+                told = None;
+            }
+        } else if !is_still && told != Some(status.last_failure.clone()) {
+            match &status.last_failure {
+                Some(task) => {
+                    let client = reach.link().await.client;
+                    let said = report::stderr_tail(&client, task, Some(task.attempts)).await;
+                    line.failed(task, &said.unwrap_or_default());
+                }
+                None => line.nothing_to_tell(),
+            }
+            told = Some(status.last_failure);
         }
-        told = failure;
     }
 }

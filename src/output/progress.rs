@@ -26,12 +26,12 @@ pub(crate) struct Progress {
     shares_terminal: bool,
 }
 
-/// The line of one job, and one below for its last failure.
+/// The line of one job, and one below for its last failure, or why it waits.
 #[derive(Debug)]
 pub(crate) struct JobLine {
     screen: Screen,
     bar: ProgressBar,
-    failure: ProgressBar,
+    below: ProgressBar,
     since: Instant,
     rate: Rate,
 }
@@ -52,10 +52,10 @@ impl Progress {
         let bar = self.lines.add(ProgressBar::no_length());
         let style = ProgressStyle::with_template("{prefix:.bold} [{bar:24.green}] {msg}");
         bar.set_style(style.expect("the template is well-formed").progress_chars("=> "));
-        let failure = self.lines.add(ProgressBar::no_length());
+        let below = self.lines.add(ProgressBar::no_length());
         let style = ProgressStyle::with_template("{msg}");
-        failure.set_style(style.expect("the template is well-formed"));
-        JobLine { screen: self.screen, bar, failure, since: Instant::now(), rate: Rate::default() }
+        below.set_style(style.expect("the template is well-formed"));
+        JobLine { screen: self.screen, bar, below, since: Instant::now(), rate: Rate::default() }
     }
 
     /// Prints a message above the moving lines.
@@ -83,6 +83,7 @@ impl JobLine {
         let ended = ended(&job.tasks);
         self.rate.sample(self.since.elapsed(), ended);
         self.bar.set_prefix(format!("{} {}", job.number, escape(&job.name)));
+        // A job without tasks is done, and its bar full.
         self.bar.set_length(job.tasks.total.max(1));
         self.bar.set_position(if job.tasks.total == 0 { 1 } else { ended });
         self.bar.set_message(self.counts(&job.tasks));
@@ -94,6 +95,16 @@ impl JobLine {
         self.screen.is_live()
     }
 
+    /// Shows why nothing runs.
+    pub(crate) fn waits(&self, why: &str) {
+        self.below(&self.screen.paint(Tone::Note, format!("  waits: {}", escape(why))));
+    }
+
+    /// Shows that there is nothing to add to the counts.
+    pub(crate) fn nothing_to_tell(&self) {
+        self.below("");
+    }
+
     /// Shows the failure that came last, with the end of what the task said, where that is short.
     pub(crate) fn failed(&self, task: &TaskRow, said: &str) {
         let mut line = format!("  last failure: {}", describe(task));
@@ -101,8 +112,12 @@ impl JobLine {
             let tail: String = escape(last).chars().take(TAIL_CHARS_MAX).collect();
             line.push_str(&format!(": {tail}"));
         }
-        self.failure.set_message(self.screen.paint(Tone::Bad, line));
-        self.failure.tick();
+        self.below(&self.screen.paint(Tone::Bad, line));
+    }
+
+    fn below(&self, text: &str) {
+        self.below.set_message(text.to_owned());
+        self.below.tick();
     }
 
     fn counts(&self, tasks: &TaskCounts) -> String {
