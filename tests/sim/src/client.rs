@@ -107,7 +107,7 @@ impl World<'_> {
             return;
         }
         if self.clients.asked.contains(&operation) {
-            self.coverage.hit(Group::Elsewhere, "submission repeated");
+            self.coverage.hit(Group::Elsewhere, "request repeated");
         }
         self.clients.asked.push(operation);
         let latency = self.latency();

@@ -306,7 +306,7 @@ impl World<'_> {
                     let (_, output) = uploads
                         .iter()
                         .find(|(sent, _)| sent == upload)
-                        .expect("uploads come before their report");
+                        .expect("a report waits for its uploads");
                     results.append(&output.stdout, &output.stderr, &output.result)
                 }
             };

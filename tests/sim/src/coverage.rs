@@ -79,13 +79,14 @@ const EFFECTS: [&str; 15] = [
     "close",
     "show",
 ];
-const ELSEWHERE: [&str; 7] = [
+const ELSEWHERE: [&str; 8] = [
+    "report waits for upload",
     "torn journal tail cut",
     "recovery",
     "connection refused",
     "upload",
     "heartbeat not answered",
-    "submission repeated",
+    "request repeated",
     "reclaimed tail",
 ];
 

@@ -1,10 +1,11 @@
 //! Connections between workers and the coordinator, as QUIC gives them: streams are ordered and whole until
 //! the connection breaks; then what is under way is lost, and each end notices in its own time.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use gridctl_core::event::SessionId;
-use gridctl_transport::message::worker::{CoordinatorMessage, UploadId, WorkerMessage};
+use gridctl_transport::message::worker::{CoordinatorMessage, Output, UploadId, WorkerMessage};
 use gridctl_worker::agent::{AgentEvent, LinkEnd, LinkId, MonoMs, TaskOutput};
 
 use crate::coverage::Group;
@@ -33,11 +34,15 @@ pub(crate) struct Connection {
     pub(crate) carries_down: bool,
     /// When the last message sent in this direction arrives: none overtakes another.
     last_up: SimMs,
+    /// The same of uploads, each of which has a stream of its own.
+    last_upload: SimMs,
     last_down: SimMs,
     /// Nothing sent on it arrives at the coordinator before.
     pub(crate) late_until: SimMs,
     heartbeat_every_ms: u64,
     pub(crate) uploads: Vec<(UploadId, Arc<TaskOutput>)>,
+    /// Messages that arrived behind a report whose uploads have not, that report first.
+    waiting: VecDeque<WorkerMessage>,
 }
 
 /// What travels to the coordinator.
@@ -63,6 +68,16 @@ pub(crate) enum Down {
     End,
 }
 
+impl Connection {
+    fn has_uploads_of(&self, message: &WorkerMessage) -> bool {
+        let WorkerMessage::Report(report) = message else { return true };
+        report.items.iter().all(|item| match item.output {
+            Some(Output::Uploaded(upload)) => self.uploads.iter().any(|(sent, _)| *sent == upload),
+            Some(Output::Inline { .. }) | None => true,
+        })
+    }
+}
+
 impl World<'_> {
     /// A worker's attempt to connect reaches the coordinator, or nobody.
     pub(crate) fn connect(&mut self, life: AgentLife, link: LinkId) -> Result<(), Violation> {
@@ -82,10 +97,12 @@ impl World<'_> {
             carries_up: true,
             carries_down: true,
             last_up: self.now,
+            last_upload: self.now,
             last_down: self.now,
             late_until: SimMs(0),
             heartbeat_every_ms: 0,
             uploads: Vec::new(),
+            waiting: VecDeque::new(),
         };
         self.connections.insert(id, connection);
         if self.workers[life.worker].life() == life {
@@ -103,10 +120,15 @@ impl World<'_> {
         }
         let stalled = self.workers[connection.life.worker].stalled_up_until;
         let mut at = self.now.after(latency).max(stalled).max(connection.late_until);
-        // Heartbeats have a stream of their own.
-        if !matches!(up, Up::Heartbeat { .. }) {
-            at = at.max(connection.last_up);
-            connection.last_up = at;
+        // Streams overtake each other; within one nothing does, and a connection ends after all of them.
+        match up {
+            Up::Heartbeat { .. } => {}
+            Up::Upload(..) => connection.last_upload = at.max(connection.last_upload),
+            Up::Message(_) => {
+                at = at.max(connection.last_up);
+                connection.last_up = at;
+            }
+            Up::End => at = at.max(connection.last_up).max(connection.last_upload),
         }
         self.agenda.put(at, Happening::Up(id, up));
     }
@@ -153,11 +175,14 @@ impl World<'_> {
         }
         let session = connection.session;
         match up {
-            Up::Message(message) => self.worker_says(id, *message),
+            Up::Message(message) => {
+                connection.waiting.push_back(*message);
+                self.hear_what_waits(id)
+            }
             Up::Upload(upload, output) => {
                 connection.uploads.push((upload, output));
                 self.coverage.hit(Group::Elsewhere, "upload");
-                Ok(())
+                self.hear_what_waits(id)
             }
             Up::Heartbeat { sent } => {
                 if session.is_some_and(|session| self.renew_lease(session)) {
@@ -173,6 +198,20 @@ impl World<'_> {
                 session.map_or(Ok(()), |session| self.session_ends(session))
             }
         }
+    }
+
+    /// Takes in what a worker said, up to a report whose uploads have not arrived.
+    fn hear_what_waits(&mut self, id: ConnectionId) -> Result<(), Violation> {
+        while let Some(connection) = self.connections.get_mut(&id) {
+            let Some(first) = connection.waiting.front() else { break };
+            if !connection.has_uploads_of(first) {
+                self.coverage.hit(Group::Elsewhere, "report waits for upload");
+                break;
+            }
+            let Some(message) = connection.waiting.pop_front() else { break };
+            self.worker_says(id, message)?;
+        }
+        Ok(())
     }
 
     pub(crate) fn arrive_down(&mut self, id: ConnectionId, down: Down) -> Result<(), Violation> {
