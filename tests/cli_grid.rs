@@ -6,7 +6,7 @@
 
 mod common;
 
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use common::{Home, until};
 use rustix::process::Signal;
@@ -34,8 +34,7 @@ fn two_workers_join_with_one_token_and_every_verb_answers() {
     assert!(table.starts_with("JOB  NAME") && table.contains("squares"), "{table}");
     let status = home.ok(&["status", "last"]);
     assert!(
-        status.contains("job 1 (squares): failed")
-            && status.contains("last failure: main/0 ("),
+        status.contains("job 1 (squares): failed") && status.contains("last failure: main/0 ("),
         "{status}"
     );
     assert!(home.ok(&["workers"]).contains("ready"));
@@ -138,6 +137,20 @@ fn exit_codes_say_what_became_of_a_job() {
     // What is quiet when piped stays quiet.
     let watched = home.run(&["submit", "--watch", "--", "true"]);
     assert_eq!((watched.code, watched.out(), watched.stderr.as_str()), (Some(0), "4\n", ""));
+}
+
+#[test]
+fn waiting_never_exits_0_for_a_job_that_failed_though_nobody_reads_its_number() {
+    let home = Home::new();
+    let (_coordinator, token) = home.coordinator();
+    let _one = home.worker("one", &token);
+    for (waits, code) in [("--wait", 1), ("--watch", 1)] {
+        let mut command = home.command(&["submit", waits, "--", "false"]);
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        command.stdout(Stdio::from(writer)).stderr(Stdio::null());
+        assert_eq!(command.status().unwrap().code(), Some(code), "{waits}");
+    }
 }
 
 #[test]

@@ -17,6 +17,11 @@ use thiserror::Error;
 #[error("a number of cpus from 0.0001 to {CPUS_MAX} is expected, such as 4 or 0.5")]
 pub(super) struct CpusError;
 
+/// Why a text is not a duration.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Error)]
+#[error("a duration is expected, such as 90s or 1h 30m")]
+pub(super) struct DurationError;
+
 /// Why a text does not select a whole job.
 #[derive(Clone, PartialEq, Eq, Debug, Error)]
 pub(super) enum JobError {
@@ -27,8 +32,8 @@ pub(super) enum JobError {
 }
 
 /// Reads `90s`, `1h 30m`.
-pub(super) fn duration(text: &str) -> Result<Duration, humantime::DurationError> {
-    humantime::parse_duration(text)
+pub(super) fn duration(text: &str) -> Result<Duration, DurationError> {
+    humantime::parse_duration(text).map_err(|_| DurationError)
 }
 
 /// Reads `4`, `0.5`.

@@ -1,16 +1,19 @@
 //! Coming back: one connection that is replaced when it is lost, for as long as patience lasts.
 
-use std::fmt::Display;
 use std::time::Duration;
 
 use gridctl_transport::backoff::Backoff;
 use thiserror::Error;
 use tokio::sync::Mutex;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::connection::{AskError, Client, ConnectClientError};
+use crate::error::with_causes;
 use crate::output::time::short;
 use crate::profile::Profile;
+
+/// How long the last try may take, however little patience is left: a few round trips.
+const TRY_LEAST: Duration = Duration::from_secs(1);
 
 /// A grid that is reached again after an outage. Shared by everything that one command waits for, so
 /// that an outage is told and mended once.
@@ -117,29 +120,18 @@ impl Reach {
             }
             let seed = u64::from(std::process::id());
             sleep(Backoff::RECONNECT.delay(seed, outage.attempts).min(left)).await;
-            match Client::connect(&self.profile).await {
+            let left = self.patience.saturating_sub(outage.since.elapsed()).max(TRY_LEAST);
+            let Ok(connected) = timeout(left, Client::connect(&self.profile)).await else {
+                continue;
+            };
+            match connected {
                 Ok(client) => {
                     state.link = Link { client, generation: lost.generation + 1 };
                     return Ok(state.link.clone());
                 }
-                Err(error) if error.is_outage() => last = deepest(&error),
+                Err(error) if error.is_outage() => last = with_causes(&error),
                 Err(error) => return Err(error.into()),
             }
         }
     }
-}
-
-/// The message of an error with those of its causes.
-fn deepest(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        append(&mut text, error);
-        cause = error.source();
-    }
-    text
-}
-
-fn append(text: &mut String, cause: &dyn Display) {
-    text.push_str(&format!(": {cause}"));
 }

@@ -1,6 +1,6 @@
 //! `gridctl submit`.
 
-use std::io::{Write as _, stdout};
+use std::io::{self, Write as _, stdout};
 use std::sync::Arc;
 
 use gridctl_jobs::id::{JobId, JobNumber};
@@ -22,6 +22,7 @@ pub(super) async fn submit(args: Submit, screen: Screen) -> Ended {
     let profile = super::profile(&args.grid)?;
     let id = JobId(args.wait.id.unwrap_or_else(Uuid::now_v7));
     let name = spec.name.clone();
+    let waits = args.wait.wait || args.wait.watch;
     let progress = Progress::new(screen);
     let tell = progress.clone();
     let reach =
@@ -31,7 +32,13 @@ pub(super) async fn submit(args: Submit, screen: Screen) -> Ended {
     // The same again, under the same id, is safe: it may have arrived.
     let again = || format!("the same command with --id {id}");
     let (number, is_new) = submitted.map_err(|error| CommandError::of_wait(error, again))?;
-    print_number(number)?;
+    match print_number(number) {
+        // Whoever waits for the job wants to know how it ends, also where its number went nowhere.
+        Err(error) if !waits || error.kind() != io::ErrorKind::BrokenPipe => {
+            return Err(error.into());
+        }
+        Ok(()) | Err(_) => {}
+    }
     if !is_new {
         screen.note(format_args!("this was submitted before, as job {number}"));
     }
@@ -52,7 +59,7 @@ pub(super) async fn submit(args: Submit, screen: Screen) -> Ended {
     Ok(Exit::Done)
 }
 
-fn print_number(number: JobNumber) -> std::io::Result<()> {
+fn print_number(number: JobNumber) -> io::Result<()> {
     let mut out = stdout().lock();
     writeln!(out, "{number}")?;
     out.flush()
