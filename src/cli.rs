@@ -160,7 +160,7 @@ pub(crate) struct Output {
     #[arg(long)]
     pub stderr: bool,
     /// Go on until the job has ended, each task's output as soon as those before it are out
-    #[arg(long, short)]
+    #[arg(long)]
     pub follow: bool,
     /// A certain attempt, from 1 (the last three failed ones are kept)
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]

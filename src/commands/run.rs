@@ -72,8 +72,7 @@ enum Outcome {
 struct Running<'a> {
     reach: Arc<Reach>,
     job: JobRef,
-    progress: Progress,
-    screen: Screen,
+    progress: &'a Progress,
     into: Option<&'a Path>,
 }
 
@@ -130,10 +129,13 @@ async fn run_job(
         grid = LocalGrid::start(data_dir) => grid.map_err(RunError::from)?,
         () = signals.next() => return Ok(Exit::Interrupted),
     };
+    let progress = Progress::new(screen);
     let ended = tokio::select! {
-        ended = drive(&grid, spec, into, &mut signals, screen) => ended,
+        ended = drive(&grid, spec, into, &mut signals, &progress) => ended,
         failure = grid.failed() => Err(RunError::from(failure).into()),
     };
+    // However it ended, the terminal is as it was.
+    progress.clear();
     grid.stop().await;
     ended
 }
@@ -143,9 +145,8 @@ async fn drive(
     spec: JobSpec,
     into: Option<&Path>,
     signals: &mut Signals,
-    screen: Screen,
+    progress: &Progress,
 ) -> Ended {
-    let progress = Progress::new(screen);
     let tell = progress.clone();
     let connected =
         Reach::connect(grid.profile().clone(), OUTAGE_PATIENCE, move |text| tell.note(text)).await;
@@ -153,7 +154,7 @@ async fn drive(
     let stages: Vec<String> = spec.stages.iter().map(|stage| stage.name.clone()).collect();
     let submitted = submit::submit_to(&reach, JobId(Uuid::now_v7()), spec).await;
     let (number, _) = submitted.map_err(RunError::Reach)?;
-    let running = Running { reach, job: JobRef::Number(number), progress, screen, into };
+    let running = Running { reach, job: JobRef::Number(number), progress, into };
     let printing = running.print_output();
     let outcome = tokio::select! {
         outcome = running.wait(printing) => outcome?,
@@ -232,10 +233,10 @@ impl Running<'_> {
                 Ok(selection::exit_of(status.job.state))
             }
             Outcome::Interrupted => {
-                self.screen.note("cancelling the job; once more to stop at once");
+                self.progress.note("cancelling the job; once more to stop at once");
                 match self.cancel(signals).await {
                     Some(status) => self.report(&status).await,
-                    None => self.screen.note("stopped: what was still running is killed"),
+                    None => self.progress.note("stopped: what was still running is killed"),
                 }
                 Ok(Exit::Interrupted)
             }
@@ -272,6 +273,7 @@ impl Running<'_> {
 
     async fn report(&self, status: &JobStatus) {
         let client = self.reach.link().await.client;
-        report::report(&client, status, More::Run { into: self.into }, self.screen).await;
+        report::report(&client, status, More::Run { into: self.into }, self.progress.screen())
+            .await;
     }
 }

@@ -47,6 +47,11 @@ impl Progress {
         Self { screen, lines: MultiProgress::with_draw_target(target), shares_terminal }
     }
 
+    /// Returns where it is shown.
+    pub(crate) fn screen(&self) -> Screen {
+        self.screen
+    }
+
     /// Adds the line of a job.
     pub(crate) fn job(&self) -> JobLine {
         let bar = self.lines.add(ProgressBar::no_length());
