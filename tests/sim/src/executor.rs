@@ -36,6 +36,8 @@ pub(crate) struct Running {
     end: u64,
     /// Counts what became of it, so that an end that was overtaken by a kill is noticed.
     step: u32,
+    /// Nobody wants it any more; it has its cpus until it is gone.
+    is_killed: bool,
 }
 
 impl Running {
@@ -48,9 +50,10 @@ impl Running {
         StageId { job: order.job, stage: order.stage }
     }
 
-    /// Returns what has not ended.
+    /// Returns what has not ended, and is not being killed.
     pub(crate) const fn open(&self) -> TaskRange {
-        TaskRange::new(self.next, self.end)
+        let next = if self.is_killed { self.end } else { self.next };
+        TaskRange::new(next, self.end)
     }
 }
 
@@ -82,7 +85,7 @@ impl World<'_> {
     pub(crate) fn begin_slice(&mut self, life: AgentLife, slice: Slice) -> Result<(), Violation> {
         let id = slice.id;
         let TaskRange { start, end } = slice.range;
-        let running = Running { next: start, end, step: 0, slice };
+        let running = Running { next: start, end, step: 0, is_killed: false, slice };
         self.ledger.begins(running.stage(), running.slice.token, running.slice.range)?;
         self.trace.note((life.worker, id, start, end), || {
             format!(
@@ -162,6 +165,7 @@ impl World<'_> {
         let running = self.workers[life.worker].running.get_mut(&id);
         let Some(running) = running.filter(|running| range.contains(running.next)) else { return };
         running.step += 1;
+        running.is_killed = true;
         let at = self.now.after(gone_ms);
         self.agenda
             .put(at, Happening::FromExecutor(life, Box::new(AgentEvent::Returned { slice: id })));

@@ -138,7 +138,9 @@ impl Scheduler {
             return None;
         }
         let room = usable.fits(runnable.cpus).min(OUTSTANDING_MAX - load.outstanding);
-        let more = room.min(pending).min(lanes_more);
+        // What it holds beyond its lanes can fill new ones as well.
+        let ahead_of_lanes = load.outstanding - load.active();
+        let more = room.min(pending + ahead_of_lanes).min(lanes_more);
         let lanes = load.active() + more;
         let target = runnable.pace.target(lanes);
         let unfilled = lanes.saturating_sub(load.outstanding);

@@ -76,6 +76,21 @@ fn short_tasks_are_held_ahead_and_topped_up_at_half() {
     assert_eq!(world.granted(), [(1, "1/main 10..16".to_owned(), 1)]);
 }
 
+/// A worker that held a backlog of short tasks on one lane got no more new lanes than tasks were pending, so
+/// that a cpu idled beside its own backlog. Found by the simulator.
+#[test]
+fn cpus_that_become_free_are_used_for_a_backlog_too() {
+    let mut world = World::new();
+    world.worker(Cpus::whole(4));
+    let wide = nth(world.submit(job([cpus(Cpus::whole(3), stage("wide", 1))])), 0);
+    let main = nth(world.submit(tasks(12)), 0);
+    world.done(main, range(0, 1), 10_000);
+    assert_eq!(world.granted(), [(1, "2/main 1..10".to_owned(), 1)], "two are left, nine are held");
+    world.done(wide, range(0, 1), 1_000_000);
+    let lanes = world.said().into_iter().filter(|line| line.contains("run 2/main")).next_back();
+    assert!(lanes.as_ref().is_some_and(|line| line.contains("lanes 4")), "{lanes:?}");
+}
+
 #[test]
 fn tasks_share_cpus_by_ten_thousandths() {
     let mut world = World::new();
