@@ -94,9 +94,9 @@ pub(crate) struct Jobs {
 #[derive(Debug, Args)]
 #[command(after_help = SELECTOR_HELP)]
 pub(crate) struct Status {
-    /// The job
-    #[arg(value_name = "JOB", value_parser = values::job)]
-    pub job: JobSelector,
+    /// The job, or a stage of it
+    #[arg(value_name = "JOB", value_parser = values::job_or_stage)]
+    pub target: Selector,
     /// Print one JSON document instead of a table
     #[arg(long)]
     pub json: bool,
@@ -138,9 +138,9 @@ pub(crate) struct Watch {
 #[derive(Debug, Args)]
 #[command(after_help = SELECTOR_HELP)]
 pub(crate) struct Wait {
-    /// The jobs
-    #[arg(value_name = "JOB", required = true, value_parser = values::job)]
-    pub jobs: Vec<JobSelector>,
+    /// The jobs, or stages of jobs
+    #[arg(value_name = "JOB", required = true, value_parser = values::job_or_stage)]
+    pub targets: Vec<Selector>,
     #[command(flatten)]
     pub patience: Patience,
     #[command(flatten)]
@@ -186,9 +186,9 @@ pub(crate) struct Cancel {
 #[derive(Debug, Args)]
 #[command(after_help = SELECTOR_HELP)]
 pub(crate) struct Explain {
-    /// The job
-    #[arg(value_name = "JOB", value_parser = values::job)]
-    pub job: JobSelector,
+    /// The job, or a stage of it
+    #[arg(value_name = "JOB", value_parser = values::job_or_stage)]
+    pub target: Selector,
     /// Print one JSON document instead of text
     #[arg(long)]
     pub json: bool,

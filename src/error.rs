@@ -5,6 +5,7 @@ use std::io;
 use std::process::ExitCode;
 
 use gridctl_jobs::diagnostic::Diagnostics;
+use gridctl_jobs::id::JobNumber;
 use gridctl_transport::credentials::LoadCredentialsError;
 use gridctl_transport::handshake::GreetError;
 use gridctl_transport::message::client::{Refused, RefusedKind};
@@ -65,6 +66,9 @@ pub(crate) enum CommandError {
     /// The coordinator stayed away; the job goes on, and this is how to go on waiting for it.
     #[error("{source}")]
     Outage { source: GaveUp, again: String },
+    /// The job is there, and has other stages.
+    #[error("job {number} has no stage {stage}; it has {}", there.join(", "))]
+    NoStage { number: JobNumber, stage: String, there: Vec<String> },
     #[error(transparent)]
     Login(#[from] LoginError),
     #[error(transparent)]
@@ -106,6 +110,7 @@ impl CommandError {
             Self::Connect(error) => of_connect(error),
             Self::Ask(error) => of_ask(error),
             Self::Outage { .. } => Exit::NotReached,
+            Self::NoStage { .. } => Exit::NotFound,
             Self::Login(error) => error.exit(),
             Self::Serve(error) => error.exit(),
             Self::Work(error) => error.exit(),
@@ -130,7 +135,7 @@ impl CommandError {
             }
             Self::Profile(_) | Self::Config(_) | Self::Job(_) | Self::JobSource(_) | Self::Connect(_) => None,
             Self::Ask(_) | Self::Login(_) | Self::Serve(_) | Self::Work(_) | Self::Run(_) => None,
-            Self::NoHome(_) | Self::Stdout(_) | Self::Runtime(_) => None,
+            Self::NoStage { .. } | Self::NoHome(_) | Self::Stdout(_) | Self::Runtime(_) => None,
         }
     }
 

@@ -169,6 +169,33 @@ fn the_same_submission_twice_is_one_job_and_another_under_its_id_is_refused() {
 }
 
 #[test]
+fn a_stage_of_a_job_is_waited_for_shown_and_explained_by_itself() {
+    let home = Home::new();
+    let (_coordinator, token) = home.coordinator();
+    let _one = home.worker("one", &token);
+    let job = home.file(
+        "two.toml",
+        "[[stage]]\nname = \"first\"\ncommand = [\"true\"]\n\n\
+         [[stage]]\nname = \"second\"\nneeds = [\"first\"]\ncommand = [\"true\"]\ncpus = 64\n",
+    );
+    home.ok(&["submit", &job]);
+    // The job cannot end: its second stage asks for more than there is.
+    assert_eq!(home.run(&["wait", "last/first"]).code, Some(0));
+    let status = home.ok(&["status", "last/first"]);
+    assert!(status.contains("first") && !status.contains("second"), "{status}");
+    assert_eq!(home.ok(&["explain", "last/first"]), "nothing of it waits\n");
+    assert!(home.ok(&["explain", "last/second"]).contains("64 cpus"));
+    for verb in ["wait", "status", "explain"] {
+        let ended = home.run(&[verb, "last/third"]);
+        assert_eq!((ended.code, ended.out()), (Some(6), ""), "{ended:?}");
+        assert!(ended.stderr.contains("no stage third; it has first, second"), "{ended:?}");
+    }
+    home.ok(&["cancel", "last/second"]);
+    assert_eq!(home.run(&["wait", "last/second"]).code, Some(5));
+    assert_eq!(home.run(&["wait", "last/first/0"]).code, Some(2));
+}
+
+#[test]
 fn a_job_without_a_worker_is_explained() {
     let home = Home::new();
     let (_coordinator, token) = home.coordinator();

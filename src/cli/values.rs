@@ -22,13 +22,17 @@ pub(super) struct CpusError;
 #[error("a duration is expected, such as 90s or 1h 30m")]
 pub(super) struct DurationError;
 
-/// Why a text does not select a whole job.
+/// Why a text does not select what a command is about.
 #[derive(Clone, PartialEq, Eq, Debug, Error)]
 pub(super) enum JobError {
     #[error(transparent)]
     Selector(#[from] ParseSelectorError),
     #[error("a stage or tasks cannot be meant here, only the whole job: {job}")]
     Part { job: String },
+    #[error(
+        "single tasks cannot be meant here, only a job or a stage of it; to see them: gridctl tasks {text}"
+    )]
+    Tasks { text: String },
 }
 
 /// Reads `90s`, `1h 30m`.
@@ -51,6 +55,15 @@ pub(super) fn job(text: &str) -> Result<JobSelector, JobError> {
     match text.parse()? {
         Selector { job, stage: None, tasks: None } => Ok(job),
         Selector { job, .. } => Err(JobError::Part { job: job.to_string() }),
+    }
+}
+
+/// Reads what selects a job, or a stage of it.
+pub(super) fn job_or_stage(text: &str) -> Result<Selector, JobError> {
+    let selector: Selector = text.parse()?;
+    match selector.tasks {
+        None => Ok(selector),
+        Some(_) => Err(JobError::Tasks { text: text.to_owned() }),
     }
 }
 

@@ -6,20 +6,21 @@ use tokio::sync::watch;
 use super::connection::AskError;
 use super::reach::{Link, Reach, ReachError};
 
-/// Follows a job until it has ended, and returns its last status. Each status on the way goes to `seen`;
-/// one that nobody has looked at yet is overwritten.
+/// Follows a job until what is waited for `has_ended`, and returns its status then. Each status on the way
+/// goes to `seen`; one that nobody has looked at yet is overwritten.
 ///
 /// # Errors
 /// See [`ReachError`].
 pub(crate) async fn follow(
     reach: &Reach,
     job: &JobRef,
+    has_ended: impl Fn(&JobStatus) -> bool,
     seen: &watch::Sender<Option<JobStatus>>,
 ) -> Result<JobStatus, ReachError> {
     let mut job = job.clone();
     let mut link = reach.link().await;
     loop {
-        match follow_on(reach, &link, &mut job, seen).await {
+        match follow_on(reach, &link, &mut job, &has_ended, seen).await {
             Ok(status) => return Ok(status),
             Err(error) => link = reach.again(&link, error).await?,
         }
@@ -32,6 +33,7 @@ async fn follow_on(
     reach: &Reach,
     link: &Link,
     job: &mut JobRef,
+    has_ended: impl Fn(&JobStatus) -> bool,
     seen: &watch::Sender<Option<JobStatus>>,
 ) -> Result<JobStatus, AskError> {
     let mut answers = link.client.ask(&Request::Watch { job: job.clone() }).await?;
@@ -44,11 +46,15 @@ async fn follow_on(
             .await?;
         let Some(status) = status else {
             // A coordinator that stops ends its answers too.
-            return last.filter(|status| status.job.state.is_ended()).ok_or(AskError::Cut);
+            return last.filter(has_ended).ok_or(AskError::Cut);
         };
         reach.heard(link).await;
         *job = JobRef::Id(status.job.id);
         seen.send_replace(Some(status.clone()));
+        // A stage may be over long before its job is.
+        if has_ended(&status) && !status.job.state.is_ended() {
+            return Ok(status);
+        }
         last = Some(status);
     }
 }

@@ -15,8 +15,13 @@ use crate::output::{explain, json};
 /// Prints why a job waits.
 pub(super) async fn explain(args: Explain) -> Ended {
     let client = super::connect(&args.grid).await?;
-    let request = Request::Explain { job: selection::job_ref(&args.job) };
-    let stages = client.ask_one(&request, explained).await?;
+    let job = selection::job_ref(&args.target.job);
+    let mut stages = client.ask_one(&Request::Explain { job: job.clone() }, explained).await?;
+    if let Some(name) = &args.target.stage {
+        let take = |answer| if let Answer::Status(status) = answer { Some(status) } else { None };
+        selection::stage(&*client.ask_one(&Request::Status { job }, take).await?, name)?;
+        stages.retain(|stage| stage.stage == *name);
+    }
     let mut out = BufWriter::new(stdout().lock());
     if args.json {
         let stages: Vec<_> = stages.iter().map(json::Explained::from).collect();

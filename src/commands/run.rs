@@ -26,8 +26,9 @@ use self::into::KeepOutputError;
 use self::local::{LocalGrid, StartLocalError};
 use super::job_source::{self, StartIn};
 use super::report::{self, More};
+use super::selection::{self, Awaited};
 use super::signals::Signals;
-use super::{Ended, selection, submit, watch};
+use super::{Ended, submit, watch};
 use crate::cli::Run;
 use crate::client::{AskError, OutputAsked, Pieces, Reach, ReachError};
 use crate::error::{CommandError, Exit};
@@ -201,7 +202,8 @@ impl Running<'_> {
         &self,
         printing: JoinHandle<Result<io::Result<()>, ReachError>>,
     ) -> Result<Outcome, RunError> {
-        let following = watch::follow_shown(&self.reach, &self.job, Some(self.progress.job()));
+        let awaited = Awaited::whole(self.job.clone());
+        let following = watch::follow_shown(&self.reach, &awaited, Some(self.progress.job()));
         tokio::pin!(following, printing);
         let mut status = None;
         loop {
@@ -263,7 +265,7 @@ impl Running<'_> {
                 Ok(()) | Err(AskError::Refused(_)) => {}
                 Err(_) => return None,
             }
-            watch::follow_shown(&self.reach, &self.job, None).await.ok()
+            watch::follow_shown(&self.reach, &Awaited::whole(self.job.clone()), None).await.ok()
         };
         tokio::select! {
             status = timeout(CANCEL_PATIENCE, cancelled) => status.ok().flatten(),

@@ -2,9 +2,69 @@
 
 use gridctl_jobs::selector::{JobSelector, Selector};
 use gridctl_jobs::state::JobState;
-use gridctl_transport::message::client::{JobRef, Target};
+use gridctl_transport::message::client::{JobRef, JobStatus, StageStatus, Target};
 
-use crate::error::Exit;
+use crate::error::{CommandError, Exit};
+
+/// What is waited for: a job, or one stage of it.
+#[derive(Clone, Debug)]
+pub(super) struct Awaited {
+    pub(super) job: JobRef,
+    pub(super) stage: Option<String>,
+}
+
+impl Awaited {
+    /// Waits for a whole job.
+    pub(super) const fn whole(job: JobRef) -> Self {
+        Self { job, stage: None }
+    }
+
+    /// Says whether nothing of it can change any more. A stage that does not exist is not waited for.
+    pub(super) fn has_ended(&self, status: &JobStatus) -> bool {
+        status.job.state.is_ended()
+            || self.stage.as_ref().is_some_and(|name| {
+                let stage = status.stages.iter().find(|stage| stage.name == *name);
+                stage.is_none_or(|stage| stage.tasks.waiting + stage.tasks.running == 0)
+            })
+    }
+
+    /// Returns the exit code of what has ended.
+    ///
+    /// # Errors
+    /// Where the job has no such stage.
+    pub(super) fn exit(&self, status: &JobStatus) -> Result<Exit, CommandError> {
+        let Some(name) = &self.stage else { return Ok(exit_of(status.job.state)) };
+        let tasks = stage(status, name)?.tasks;
+        Ok(if tasks.done == tasks.total {
+            Exit::Done
+        } else if tasks.failed == 0 && tasks.cancelled > 0 {
+            Exit::Cancelled
+        } else {
+            Exit::TaskFailed
+        })
+    }
+}
+
+impl From<&Selector> for Awaited {
+    fn from(selector: &Selector) -> Self {
+        Self { job: job_ref(&selector.job), stage: selector.stage.clone() }
+    }
+}
+
+/// Returns a stage of a job.
+///
+/// # Errors
+/// Lists the stages that there are.
+pub(super) fn stage<'a>(
+    status: &'a JobStatus,
+    name: &str,
+) -> Result<&'a StageStatus, CommandError> {
+    status.stages.iter().find(|stage| stage.name == name).ok_or_else(|| CommandError::NoStage {
+        number: status.job.number,
+        stage: name.to_owned(),
+        there: status.stages.iter().map(|stage| stage.name.clone()).collect(),
+    })
+}
 
 /// Returns how a job is named to the coordinator.
 pub(super) fn job_ref(job: &JobSelector) -> JobRef {

@@ -16,9 +16,12 @@ use crate::output::time::{between, now, rfc3339_seconds, short};
 /// Prints how a job goes.
 pub(super) async fn status(args: Status) -> Ended {
     let client = super::connect(&args.grid).await?;
-    let request = Request::Status { job: selection::job_ref(&args.job) };
+    let request = Request::Status { job: selection::job_ref(&args.target.job) };
     let take = |answer| if let Answer::Status(status) = answer { Some(*status) } else { None };
-    let status = client.ask_one(&request, take).await?;
+    let mut status = client.ask_one(&request, take).await?;
+    if let Some(name) = &args.target.stage {
+        status.stages = vec![selection::stage(&status, name)?.clone()];
+    }
     let mut out = BufWriter::new(stdout().lock());
     if args.json {
         json::document(&mut out, &json::Job::from(&status))?;
@@ -58,6 +61,7 @@ fn print(out: &mut impl Write, status: &JobStatus) -> io::Result<()> {
     for stage in &status.stages {
         table.row(cells(&stage.name, &stage.tasks, note(stage)));
     }
+    // One stage of several is no sum.
     if status.stages.len() > 1 {
         table.row(cells("", &job.tasks, String::new()));
     }

@@ -9,7 +9,8 @@ use gridctl_transport::message::client::{Answer, JobRef, Request};
 use uuid::Uuid;
 
 use super::job_source::{self, StartIn};
-use super::{Ended, selection, watch};
+use super::selection::{self, Awaited};
+use super::{Ended, watch};
 use crate::cli::Submit;
 use crate::client::{AskError, Client, Reach, ReachError};
 use crate::error::{CommandError, Exit};
@@ -47,11 +48,10 @@ pub(super) async fn submit(args: Submit, screen: Screen) -> Ended {
         return watch::watch_all(reach, vec![(number.to_string(), job)], &progress, screen).await;
     }
     if args.wait.wait {
-        let ended = watch::wait_all(&reach, vec![job], None).await;
-        let statuses = ended
-            .map_err(|error| CommandError::of_wait(error, || format!("gridctl wait {number}")))?;
-        let exits = statuses.iter().map(|status| selection::exit_of(status.job.state));
-        return Ok(exits.fold(Exit::Done, selection::worse));
+        let ended = watch::follow_shown(&reach, &Awaited::whole(job), None).await;
+        let again = || format!("gridctl wait {number}");
+        let status = ended.map_err(|error| CommandError::of_wait(error, again))?;
+        return Ok(selection::exit_of(status.job.state));
     }
     screen.confirm(format_args!(
         "job {number} ({name}) is on the grid; to see it go: gridctl watch {number}"

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use super::{Ended, selection, watch};
+use super::selection::{self, Awaited};
+use super::{Ended, watch};
 use crate::cli::Wait;
 use crate::client::Reach;
 use crate::error::{CommandError, Exit};
@@ -13,14 +14,15 @@ pub(super) async fn wait(args: Wait, screen: Screen) -> Ended {
     let profile = super::profile(&args.grid)?;
     let reach =
         Reach::connect(profile, args.patience.reconnect, move |text| screen.note(text)).await?;
-    let jobs = args.jobs.iter().map(selection::job_ref).collect();
-    let ended = watch::wait_all(&Arc::new(reach), jobs, None).await;
+    let awaited: Vec<Awaited> = args.targets.iter().map(Awaited::from).collect();
+    let ended = watch::wait_all(&Arc::new(reach), &awaited, None).await;
     let statuses = ended.map_err(|error| CommandError::of_wait(error, || again(&args)))?;
-    let exits = statuses.iter().map(|status| selection::exit_of(status.job.state));
-    Ok(exits.fold(Exit::Done, selection::worse))
+    awaited.iter().zip(&statuses).try_fold(Exit::Done, |worst, (awaited, status)| {
+        Ok(selection::worse(worst, awaited.exit(status)?))
+    })
 }
 
 fn again(args: &Wait) -> String {
-    let jobs: Vec<String> = args.jobs.iter().map(ToString::to_string).collect();
+    let jobs: Vec<String> = args.targets.iter().map(ToString::to_string).collect();
     format!("gridctl wait {}", jobs.join(" "))
 }

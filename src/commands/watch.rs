@@ -10,6 +10,7 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use super::report::{self, More};
+use super::selection::Awaited;
 use super::signals::Signals;
 use super::{Ended, explain, selection};
 use crate::cli::Watch;
@@ -43,7 +44,8 @@ pub(super) async fn watch_all(
     let mut signals = Signals::new().map_err(CommandError::Runtime)?;
     let words: Vec<&str> = jobs.iter().map(|(word, _)| word.as_str()).collect();
     let again = format!("gridctl watch {}", words.join(" "));
-    let all = wait_all(&reach, jobs.into_iter().map(|(_, job)| job).collect(), Some(progress));
+    let awaited: Vec<Awaited> = jobs.into_iter().map(|(_, job)| Awaited::whole(job)).collect();
+    let all = wait_all(&reach, &awaited, Some(progress));
     let ended = tokio::select! {
         ended = all => ended,
         () = signals.next() => {
@@ -62,16 +64,16 @@ pub(super) async fn watch_all(
     Ok(worst)
 }
 
-/// Waits until all jobs have ended, and returns their last statuses, in the order of `jobs`.
+/// Waits until all have ended, and returns the statuses of their jobs then, in the same order.
 pub(super) async fn wait_all(
     reach: &Arc<Reach>,
-    jobs: Vec<JobRef>,
+    awaited: &[Awaited],
     progress: Option<&Progress>,
 ) -> Result<Vec<JobStatus>, ReachError> {
     let mut following = JoinSet::new();
-    for (place, job) in jobs.into_iter().enumerate() {
+    for (place, one) in awaited.iter().cloned().enumerate() {
         let (reach, line) = (reach.clone(), progress.map(Progress::job));
-        following.spawn(async move { (place, follow_shown(&reach, &job, line).await) });
+        following.spawn(async move { (place, follow_shown(&reach, &one, line).await) });
     }
     let mut statuses = Vec::new();
     while let Some(joined) = following.join_next().await {
@@ -83,16 +85,17 @@ pub(super) async fn wait_all(
     Ok(statuses.into_iter().map(|(_, status)| status).collect())
 }
 
-/// Follows a job to its end, and shows it on a line meanwhile.
+/// Follows a job, or a stage of it, to its end, and shows the job on a line meanwhile.
 pub(super) async fn follow_shown(
     reach: &Reach,
-    job: &JobRef,
+    awaited: &Awaited,
     line: Option<JobLine>,
 ) -> Result<JobStatus, ReachError> {
     let (seen, statuses) = watch::channel(None);
-    let Some(line) = line else { return follow(reach, job, &seen).await };
+    let followed = follow(reach, &awaited.job, |status| awaited.has_ended(status), &seen);
+    let Some(line) = line else { return followed.await };
     tokio::select! {
-        ended = follow(reach, job, &seen) => ended,
+        ended = followed => ended,
         never = show(reach, statuses, line) => match never {},
     }
 }
