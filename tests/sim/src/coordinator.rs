@@ -17,7 +17,7 @@ use gridctl_jobs::units::{Cpus, WallMs};
 use gridctl_transport::message::worker::{Output, WorkerMessage};
 
 use crate::client::Operation;
-use crate::invariants::{Rule, Violation, check};
+use crate::invariants::{Ledger, Rule, Violation, check};
 use crate::network::{ConnectionId, Down};
 use crate::run::Checks;
 use crate::time::SimMs;
@@ -154,7 +154,7 @@ impl World<'_> {
         }
         for (index, effect) in effects {
             self.ledger.wanted(&effect)?;
-            check_grant(&self.workers, self.now, &effect)?;
+            check_grant(&self.ledger, &self.workers, self.now, &effect)?;
             coordinator.gate.hold(index, (index, effect));
         }
         if let Some(group) = FactGroup::new(facts) {
@@ -430,11 +430,18 @@ impl World<'_> {
 }
 
 /// Checks that nothing is granted that another worker runs and may go on with.
-fn check_grant(workers: &[Worker], now: SimMs, effect: &Effect) -> Result<(), Violation> {
+fn check_grant(
+    ledger: &Ledger,
+    workers: &[Worker],
+    now: SimMs,
+    effect: &Effect,
+) -> Result<(), Violation> {
     let Effect::Send { message: ToWorker::Assign { grant }, .. } = effect else { return Ok(()) };
     for (index, worker) in workers.iter().enumerate().filter(|(_, worker)| worker.has_lease(now)) {
         let runs = worker.running.values().find(|running| {
-            running.stage() == grant.stage && !running.open().intersect(grant.range).is_empty()
+            let both = running.open().intersect(grant.range);
+            let is_wanted = |index| ledger.is_wanted(grant.stage, running.token(), index);
+            running.stage() == grant.stage && (both.start..both.end).any(is_wanted)
         });
         check(runs.is_none(), Rule::WindowHolds, || {
             format!(

@@ -50,6 +50,10 @@ impl Running {
         StageId { job: order.job, stage: order.stage }
     }
 
+    pub(crate) const fn token(&self) -> Token {
+        self.slice.token
+    }
+
     /// Returns what has not ended, and is not being killed.
     pub(crate) const fn open(&self) -> TaskRange {
         let next = if self.is_killed { self.end } else { self.next };

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use gridctl_core::effect::{Effect, FactIndex, Reply, ToWorker};
+use gridctl_core::effect::{Effect, FactIndex, Grant, Reply, ToWorker, Verdict};
 use gridctl_core::event::{Event, Outcome, ReportItem, SessionId};
 use gridctl_core::fact::Fact;
 use gridctl_core::state::State;
@@ -95,6 +95,8 @@ pub(crate) struct Ledger {
     acknowledged_jobs: BTreeMap<JobId, JobNumber>,
     acknowledged_results: BTreeSet<(StageId, u64)>,
     begun: BTreeSet<(Token, StageId, u64)>,
+    /// What a worker is to end, whether it has heard so or not.
+    unwanted: BTreeSet<(StageId, Token, u64)>,
     epoch: Epoch,
     last_token: Token,
     /// The last session of each worker in this life.
@@ -141,10 +143,34 @@ impl Ledger {
 
     /// Takes in what a step wants done.
     pub(crate) fn wanted(&mut self, effect: &Effect) -> Result<(), Violation> {
-        let Effect::Send { session, message: ToWorker::Assign { grant } } = effect else {
-            return Ok(());
-        };
-        let Some(worker) = self.worker_of(*session) else { return Ok(()) };
+        let Effect::Send { session, message } = effect else { return Ok(()) };
+        match message {
+            ToWorker::Assign { grant } => return self.granted(*session, grant),
+            ToWorker::Stop { token, stage, range } => self.ends(*stage, *token, *range),
+            ToWorker::Welcome { answers, .. } => {
+                for answer in answers.iter().filter(|answer| answer.verdict != Verdict::Adopt) {
+                    self.ends(answer.stage, answer.token, answer.range);
+                }
+            }
+            ToWorker::Stage { .. }
+            | ToWorker::TakeBack { .. }
+            | ToWorker::Settled { .. }
+            | ToWorker::Forget { .. } => {}
+        }
+        Ok(())
+    }
+
+    /// Says whether a worker that runs a task under a token was not told to end it.
+    pub(crate) fn is_wanted(&self, stage: StageId, token: Token, index: u64) -> bool {
+        !self.unwanted.contains(&(stage, token, index))
+    }
+
+    fn ends(&mut self, stage: StageId, token: Token, range: TaskRange) {
+        self.unwanted.extend((range.start..range.end).map(|index| (stage, token, index)));
+    }
+
+    fn granted(&mut self, session: SessionId, grant: &Grant) -> Result<(), Violation> {
+        let Some(worker) = self.worker_of(session) else { return Ok(()) };
         check(
             grant.token > self.last_token && grant.token.epoch == self.epoch,
             Rule::TokensGrow,

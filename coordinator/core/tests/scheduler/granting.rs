@@ -87,7 +87,7 @@ fn cpus_that_become_free_are_used_for_a_backlog_too() {
     world.done(main, range(0, 1), 10_000);
     assert_eq!(world.granted(), [(1, "2/main 1..10".to_owned(), 1)], "two are left, nine are held");
     world.done(wide, range(0, 1), 1_000_000);
-    let lanes = world.said().into_iter().filter(|line| line.contains("run 2/main")).next_back();
+    let lanes = world.said().into_iter().rfind(|line| line.contains("run 2/main"));
     assert!(lanes.as_ref().is_some_and(|line| line.contains("lanes 4")), "{lanes:?}");
 }
 
