@@ -103,6 +103,15 @@ impl Scratch {
         &self.work
     }
 
+    /// Sees to it that the task's directory is there when the task begins: what cleans up after people who
+    /// log out may have taken it away, with all that is above it.
+    ///
+    /// # Errors
+    /// Where it cannot be made again.
+    pub(crate) fn ready(&mut self) -> io::Result<()> {
+        if self.work.is_dir() { Ok(()) } else { self.renew() }
+    }
+
     /// Writes a script beside the task's directory, and returns its path.
     pub(crate) fn write_script(&self, text: &str) -> io::Result<PathBuf> {
         let path = self.lane.join("script");
@@ -118,13 +127,16 @@ impl Scratch {
         match empty_directory(&self.work) {
             Ok(()) => Ok(()),
             // It was removed, replaced, or holds what cannot be removed: the next task gets another.
-            Err(_) => {
-                let _ = remove_tree(&self.work);
-                self.generation += 1;
-                self.work = self.lane.join(format!("work-{}", self.generation));
-                DirBuilder::new().mode(0o700).create(&self.work)
-            }
+            Err(_) => self.renew(),
         }
+    }
+
+    /// Makes another directory for the next task.
+    fn renew(&mut self) -> io::Result<()> {
+        let _ = remove_tree(&self.work);
+        self.generation += 1;
+        self.work = self.lane.join(format!("work-{}", self.generation));
+        DirBuilder::new().mode(0o700).recursive(true).create(&self.work)
     }
 }
 
@@ -223,6 +235,16 @@ mod tests {
         fs::remove_dir(scratch.work()).unwrap();
         scratch.empty().unwrap();
         assert_eq!(entries(scratch.work()), 0);
+    }
+
+    #[test]
+    fn a_directory_that_was_taken_away_with_all_above_it_is_made_again() {
+        let data = tempfile::tempdir().unwrap();
+        let (root, mut scratch) = lane(data.path());
+        fs::remove_dir_all(root.path()).unwrap();
+        scratch.ready().unwrap();
+        assert_eq!(entries(scratch.work()), 0);
+        assert!(scratch.write_script("true").is_ok());
     }
 
     #[test]

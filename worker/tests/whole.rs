@@ -6,7 +6,6 @@
 #[path = "whole/coordinator.rs"]
 mod coordinator;
 
-use std::process::Command;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
@@ -158,55 +157,4 @@ async fn a_handle_that_is_dropped_stops_the_worker_and_its_processes() {
         }
         tokio::task::yield_now().await;
     }
-}
-
-/// Not a test: measures. `cargo test --release -p gridctl-worker --test whole -- --ignored --nocapture`
-#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
-#[ignore = "measures, and wants a release build and an idle machine"]
-async fn rates() {
-    const PROCESSES: u64 = 4_000;
-    const NOOPS: u64 = 4_000_000;
-    let mut coordinator = Coordinator::start();
-    let data = tempfile::tempdir().unwrap();
-    let _worker = coordinator.worker(data.path(), 2).await;
-    let mut session = coordinator.session().await;
-    session.welcome(vec![]).await;
-    session.say(function("noop")).await;
-    let begun = Instant::now();
-    run_all(&mut session, 1, TaskRange::new(0, NOOPS), 2).await;
-    let noops = NOOPS as f64 / begun.elapsed().as_secs_f64();
-    session.say(CoordinatorMessage::Forget { stage: STAGE }).await;
-    session.say(command(&["/bin/true"])).await;
-    let mut rates = Vec::new();
-    for round in 0..5 {
-        let begun = Instant::now();
-        let first = round * PROCESSES;
-        run_all(&mut session, 2 + round, TaskRange::new(first, first + PROCESSES), 2).await;
-        let ours = PROCESSES as f64 / begun.elapsed().as_secs_f64();
-        let bare = tokio::task::spawn_blocking(|| bare(PROCESSES)).await.unwrap();
-        rates.push((ours / bare, ours, bare));
-    }
-    rates.sort_by(|one, other| one.0.total_cmp(&other.0));
-    let (ratio, ours, bare) = rates[rates.len() / 2];
-    use std::io::Write as _;
-    writeln!(
-        std::io::stderr(),
-        "{noops:.0} noops/s; /bin/true: {ours:.0}/s against {bare:.0}/s bare, ratio {ratio:.2}; all: {rates:.2?}"
-    )
-    .unwrap();
-}
-
-/// The floor: a plain loop on as many threads as the worker has cpus.
-fn bare(tasks: u64) -> f64 {
-    let begun = Instant::now();
-    std::thread::scope(|scope| {
-        for _ in 0..2 {
-            scope.spawn(|| {
-                for _ in 0..tasks / 2 {
-                    assert!(Command::new("/bin/true").output().unwrap().status.success());
-                }
-            });
-        }
-    });
-    tasks as f64 / begun.elapsed().as_secs_f64()
 }

@@ -146,7 +146,10 @@ fn run_slice(
     let mut next = run.first();
     while let Some(index) = next {
         let base_env = &shared.base_env;
-        let finish = run_process(run, index, &mut Tools { scratch, wake, base_env, buffer });
+        let finish = match scratch.ready() {
+            Ok(()) => run_process(run, index, &mut Tools { scratch, wake, base_env, buffer }),
+            Err(error) => no_scratch(scratch.work(), error),
+        };
         next = match scratch.empty() {
             Ok(()) => run.next(finish),
             Err(error) => {
