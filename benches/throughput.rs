@@ -2,7 +2,11 @@
 //!
 //! `cargo bench --bench throughput` prints a table; each row gives the median of interleaved pairs and
 //! their spread. Machines differ and drift, so only the ratios of one run mean something.
-#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a benchmark ends at the first failure and prints a table")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a benchmark ends at the first failure and prints a table"
+)]
 
 use std::io::{BufRead, BufReader};
 use std::path::Path;
@@ -76,7 +80,9 @@ fn functions(dir: &Path) {
     let job = format!("[[stage]]\nfunction = \"noop\"\nfor_each.range = \"0..{FUNCTIONS}\"\n");
     std::fs::write(&file, job).unwrap();
     let rates = (0..PAIRS)
-        .map(|_| FUNCTIONS as f64 / timed(gridctl().args(["run", "--quiet"]).arg(&file)).as_secs_f64())
+        .map(|_| {
+            FUNCTIONS as f64 / timed(gridctl().args(["run", "--quiet"]).arg(&file)).as_secs_f64()
+        })
         .collect();
     row("1,000,000 noop functions by `gridctl run`", "functions/s", rates);
 }
@@ -111,7 +117,11 @@ impl Grid {
     fn here(home: &Path, who: &str) -> Command {
         let mut command = gridctl();
         for directory in ["CONFIG", "STATE", "CACHE", "RUNTIME"] {
-            let name = if directory == "RUNTIME" { "XDG_RUNTIME_DIR".into() } else { format!("XDG_{directory}_HOME") };
+            let name = if directory == "RUNTIME" {
+                "XDG_RUNTIME_DIR".into()
+            } else {
+                format!("XDG_{directory}_HOME")
+            };
             let path = home.join(who).join(directory.to_lowercase());
             std::fs::create_dir_all(&path).unwrap();
             command.env(name, path);
@@ -120,7 +130,13 @@ impl Grid {
     }
 
     fn submit_and_wait(&self) -> Duration {
-        timed(Self::here(self.home.path(), "person").args(["submit", "--quiet", "--wait", "--", "/bin/true"]))
+        timed(Self::here(self.home.path(), "person").args([
+            "submit",
+            "--quiet",
+            "--wait",
+            "--",
+            "/bin/true",
+        ]))
     }
 }
 

@@ -1,5 +1,8 @@
 //! Holds the rules of the house that the compiler cannot: who may use whom, and how long a file may be.
-#![expect(clippy::unwrap_used, reason = "a test ends at the first thing that is not as it should be")]
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test ends at the first thing that is not as it should be"
+)]
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -12,12 +15,27 @@ const MAY_USE: &[(&str, &str, &[&str])] = &[
     ("gridctl-transport", "transport", &["gridctl-jobs"]),
     ("gridctl-coordinator", "coordinator", &["gridctl-jobs", "gridctl-core", "gridctl-transport"]),
     ("gridctl-worker", "worker", &["gridctl-jobs", "gridctl-transport"]),
-    ("gridctl", ".", &["gridctl-jobs", "gridctl-transport", "gridctl-coordinator", "gridctl-worker"]),
+    (
+        "gridctl",
+        ".",
+        &["gridctl-jobs", "gridctl-transport", "gridctl-coordinator", "gridctl-worker"],
+    ),
 ];
 
 /// What would make the core or the job types impure: the network, files, clocks, threads.
-const IMPURE: &[&str] =
-    &["tokio", "quinn", "quinn-proto", "mio", "socket2", "rustix", "nix", "rayon", "tempfile", "chrono", "jiff"];
+const IMPURE: &[&str] = &[
+    "tokio",
+    "quinn",
+    "quinn-proto",
+    "mio",
+    "socket2",
+    "rustix",
+    "nix",
+    "rayon",
+    "tempfile",
+    "chrono",
+    "jiff",
+];
 
 /// Past this a file is no longer one idea.
 const LINES_MAX: usize = 1000;
@@ -31,7 +49,12 @@ fn manifest(dir: &Path) -> toml::Table {
 }
 
 fn table_keys(manifest: &toml::Table, table: &str) -> BTreeSet<String> {
-    manifest.get(table).and_then(toml::Value::as_table).into_iter().flat_map(|t| t.keys().cloned()).collect()
+    manifest
+        .get(table)
+        .and_then(toml::Value::as_table)
+        .into_iter()
+        .flat_map(|t| t.keys().cloned())
+        .collect()
 }
 
 /// Every file below `dir` that git would track, as far as names tell, ending in `.rs`.
@@ -69,7 +92,10 @@ fn every_member_has_a_rule() {
     for member in members {
         let member = member.as_str().unwrap().to_owned();
         let tests_only = member.starts_with("tests/") || member == "bench";
-        assert!(tests_only || MAY_USE.iter().any(|(_, dir, _)| *dir == member), "{member} has no entry in MAY_USE");
+        assert!(
+            tests_only || MAY_USE.iter().any(|(_, dir, _)| *dir == member),
+            "{member} has no entry in MAY_USE"
+        );
     }
 }
 
@@ -77,13 +103,26 @@ fn every_member_has_a_rule() {
 fn the_core_and_the_job_types_reach_nothing_impure() {
     for package in ["gridctl-core", "gridctl-jobs"] {
         let output = Command::new(env!("CARGO"))
-            .args(["tree", "--offline", "--locked", "-p", package, "-e", "normal", "--prefix", "none", "-f", "{p}"])
+            .args([
+                "tree",
+                "--offline",
+                "--locked",
+                "-p",
+                package,
+                "-e",
+                "normal",
+                "--prefix",
+                "none",
+                "-f",
+                "{p}",
+            ])
             .current_dir(root())
             .output()
             .unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         let tree = String::from_utf8(output.stdout).unwrap();
-        let reached: BTreeSet<&str> = tree.lines().filter_map(|line| line.split(' ').next()).collect();
+        let reached: BTreeSet<&str> =
+            tree.lines().filter_map(|line| line.split(' ').next()).collect();
         assert!(reached.contains("gridctl-jobs"), "the tree of {package} was read: {tree}");
         for impure in IMPURE {
             assert!(!reached.contains(impure), "{package} reaches {impure}");
@@ -96,7 +135,9 @@ fn versions_of_dependencies_stand_only_in_the_workspace() {
     for (name, dir, _) in MAY_USE {
         let manifest = manifest(&root().join(dir));
         for table in ["dependencies", "dev-dependencies"] {
-            for (dependency, how) in manifest.get(table).and_then(toml::Value::as_table).into_iter().flatten() {
+            for (dependency, how) in
+                manifest.get(table).and_then(toml::Value::as_table).into_iter().flatten()
+            {
                 let inherited = how.get("workspace").and_then(toml::Value::as_bool) == Some(true);
                 assert!(inherited, "{name}: {dependency} has a version of its own");
             }
