@@ -121,10 +121,10 @@ impl World<'_> {
         let is_quick = |index: &u64| self.pace(stage).task_ms(*index) == 0;
         let upto =
             (running.next + 1..running.end).find(|index| !is_quick(index)).unwrap_or(running.end);
-        let token = running.slice.token;
+        let (token, open) = (running.slice.token, running.next..upto);
         let mut ends: Vec<TaskEnd> = Vec::new();
-        for index in running.next..upto {
-            let end = self.end_of(life.worker, running, index);
+        for index in open {
+            let end = self.end_of(life.worker, stage, token, index);
             match ends.last_mut() {
                 Some(last) if joins(last, &end) => {
                     last.range.end = end.range.end;
@@ -196,12 +196,13 @@ impl World<'_> {
         }
     }
 
-    fn end_of(&self, worker: usize, running: &Running, index: u64) -> TaskEnd {
-        let (stage, slice) = (running.stage(), &running.slice);
+    fn end_of(&mut self, worker: usize, stage: StageId, token: Token, index: u64) -> TaskEnd {
         let behaviour = self.schedule.behaviour(stage).expect("a stage of the schedule");
-        let outcome = outcome_of(behaviour, worker, index, slice.attempt);
+        let failed_before = self.failed_runs.entry((stage, index)).or_default();
+        let outcome = outcome_of(behaviour, worker, index, *failed_before);
         let could_start = !matches!(outcome, Outcome::Failed(Failure::CouldNotStart { .. }));
-        let output = output_of(behaviour, stage, index, slice.token).filter(|_| could_start);
+        *failed_before += u32::from(could_start && outcome != Outcome::Done);
+        let output = output_of(behaviour, stage, index, token).filter(|_| could_start);
         let busy_ns = match behaviour.pace.task_ms(index) {
             0 => INSTANT_NS,
             ms => ms * 1_000_000,
@@ -218,12 +219,13 @@ impl World<'_> {
     }
 }
 
-fn outcome_of(behaviour: &Behaviour, worker: usize, index: u64, attempt: u32) -> Outcome {
+fn outcome_of(behaviour: &Behaviour, worker: usize, index: u64, failed_before: u32) -> Outcome {
     if behaviour.missing_on == Some(worker) {
         return Outcome::Failed(Failure::CouldNotStart { message: "no such program".to_owned() });
     }
     let flaky = behaviour.flaky_every.is_some_and(|every| index % every == every / 2);
-    let fails = behaviour.broken == Some(index) || (flaky && attempt <= behaviour.flaky_attempts);
+    let fails =
+        behaviour.broken == Some(index) || (flaky && failed_before < behaviour.flaky_attempts);
     if !fails {
         return Outcome::Done;
     }

@@ -68,13 +68,14 @@ pub(crate) struct CancelPlan {
     pub(crate) range: Option<TaskRange>,
 }
 
-/// How the tasks of a stage behave; the same however often they run, but for the attempt's number.
+/// How the tasks of a stage behave; the same wherever they run.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Behaviour {
     pub(crate) pace: Pace,
     /// Every so many tasks fail at first...
     pub(crate) flaky_every: Option<u64>,
-    /// ...on so many attempts, which is no more than the stage's retries.
+    /// ...so many times, wherever they run, which is no more than the stage's retries. (Not by the attempt's
+    /// number: that may repeat after a crash of the coordinator, and each of the two is charged.)
     pub(crate) flaky_attempts: u32,
     /// Fails always.
     pub(crate) broken: Option<u64>,

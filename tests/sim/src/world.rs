@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use fastrand::Rng;
 use gridctl_coordinator::disk::SimDisk;
+use gridctl_jobs::id::StageId;
 use gridctl_jobs::units::WallMs;
 
 use crate::client::{Operation, RequestArrives};
@@ -76,6 +77,8 @@ pub(crate) struct World<'a> {
     pub(crate) connections: BTreeMap<ConnectionId, Connection>,
     pub(crate) clients: crate::client::Clients,
     pub(crate) faults_that_hit: usize,
+    /// How often each task has failed, wherever it ran.
+    pub(crate) failed_runs: BTreeMap<(StageId, u64), u32>,
     /// Tails that executors have given back: an agent hears of them before it hears that the slice returned.
     pub(crate) reclaimed: VecDeque<(AgentLife, gridctl_worker::agent::AgentEvent)>,
 }
@@ -110,6 +113,7 @@ impl<'a> World<'a> {
             connections: BTreeMap::new(),
             clients: crate::client::Clients::new(schedule),
             faults_that_hit: 0,
+            failed_runs: BTreeMap::new(),
             reclaimed: VecDeque::new(),
         };
         world.agenda.put(SimMs(0), Happening::StartCoordinator);
