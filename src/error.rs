@@ -183,7 +183,7 @@ fn of_connect(error: &ConnectClientError) -> Exit {
         ConnectClientError::Credentials(LoadCredentialsError::File(_))
         | ConnectClientError::Memory(_) => Exit::Machine,
         ConnectClientError::Greet(GreetError::Memory(_)) => Exit::Machine,
-        ConnectClientError::Credentials(_) => Exit::Refused,
+        ConnectClientError::Credentials(_) | ConnectClientError::NoPerson { .. } => Exit::Refused,
         error if error.is_outage() => Exit::NotReached,
         // Whoever answered speaks another language.
         ConnectClientError::Greet(GreetError::Read(_) | GreetError::Write(_)) => Exit::NotReached,

@@ -38,13 +38,14 @@ fn every_verb_has_help() {
 fn wrong_usage_exits_with_2() {
     let home = Home::new();
     let job = home.file("job.toml", "[[stage]]\ncommand = [\"true\"]\n");
-    let wrong: [&[&str]; 8] = [
+    let wrong: [&[&str]; 9] = [
         &[],
         &["nonsense"],
         &["run"],
         &["run", "job.toml", "--", "true"],
         &["run", "--cpus", "2", &job],
-        &["status", "7/stage"],
+        &["status", "7/stage/3"],
+        &["watch", "7/stage"],
         &["output", "0"],
         &["tasks", "1", "--state", "sleepy"],
     ];

@@ -7,6 +7,7 @@ use gridctl_transport::endpoint::{
 };
 use gridctl_transport::frame::{FrameReader, ReadFrameError, WriteFrameError};
 use gridctl_transport::handshake::{EpochMemory, GreetError, greet};
+use gridctl_transport::identity::Role;
 use gridctl_transport::message::Turned;
 use gridctl_transport::message::client::{Answer, Refused, Request};
 use thiserror::Error;
@@ -30,6 +31,11 @@ pub(crate) enum ConnectClientError {
     /// There is no identity to connect with.
     #[error(transparent)]
     Credentials(#[from] LoadCredentialsError),
+    /// It is an identity that asks for nothing.
+    #[error(
+        "the identity {name} is that of a {role}, not of a person; enrol yourself with a token: gridctl login TOKEN"
+    )]
+    NoPerson { name: String, role: Role },
     /// The highest epoch that was seen cannot be read.
     #[error(transparent)]
     Memory(#[from] FileError),
@@ -68,6 +74,14 @@ impl Client {
     /// See [`ConnectClientError`].
     pub(crate) async fn connect(profile: &Profile) -> Result<Self, ConnectClientError> {
         let credentials = profile.credentials()?;
+        let identity = credentials.identity();
+        match identity.role() {
+            Role::User | Role::Admin => {}
+            role @ (Role::Worker | Role::Coordinator) => {
+                let name = identity.name().to_owned();
+                return Err(ConnectClientError::NoPerson { name, role });
+            }
+        }
         let mut memory = EpochMemory::open(&credentials)?;
         let connection = connect(profile.addresses(), &credentials, Timing::DEFAULT).await?;
         greet(&connection, &mut memory).await?;
@@ -144,7 +158,7 @@ impl ConnectClientError {
     /// Says whether trying again later may help: nobody was reached, or whoever was is on its way out.
     pub(crate) fn is_outage(&self) -> bool {
         match self {
-            Self::Credentials(_) | Self::Memory(_) => false,
+            Self::Credentials(_) | Self::NoPerson { .. } | Self::Memory(_) => false,
             Self::Connect(ConnectError::Unreachable { .. }) => true,
             Self::Connect(ConnectError::Refused(TriedAddress {
                 why: AddressError::Lost(lost),

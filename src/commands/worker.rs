@@ -51,7 +51,9 @@ impl WorkError {
 pub(super) fn of_start(error: &StartWorkerError) -> Exit {
     match error {
         StartWorkerError::Join(error) => login::of_join(error),
-        StartWorkerError::Identity(_) | StartWorkerError::NoAddress => Exit::Refused,
+        StartWorkerError::Identity(_)
+        | StartWorkerError::NoAddress
+        | StartWorkerError::NoWorker { .. } => Exit::Refused,
         StartWorkerError::DataDir(_)
         | StartWorkerError::Memory(_)
         | StartWorkerError::Epoch(_)

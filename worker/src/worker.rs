@@ -7,6 +7,7 @@ use gridctl_transport::FileError;
 use gridctl_transport::credentials::{Credentials, LoadCredentialsError};
 use gridctl_transport::endpoint::{JoinError, join};
 use gridctl_transport::handshake::EpochMemory;
+use gridctl_transport::identity::Role;
 use gridctl_transport::join_token::JoinToken;
 use tokio::sync::oneshot;
 use tracing::info;
@@ -48,6 +49,16 @@ pub enum StartWorkerError {
     /// See [`LoadCredentialsError`].
     #[error(transparent)]
     Identity(#[from] LoadCredentialsError),
+    /// The identity in the data directory is another one's.
+    #[error(
+        "the identity {name} is that of a {role}, and runs no tasks; join with a token for workers: gridctl worker --join TOKEN"
+    )]
+    NoWorker {
+        /// Of the identity.
+        name: String,
+        /// Of the identity.
+        role: Role,
+    },
     /// The file of the epochs that it has seen.
     #[error(transparent)]
     Epoch(FileError),
@@ -81,6 +92,10 @@ impl Worker {
         let mut memory = Memory::load(data.path())?;
         let credentials = identity(&config, &data, &mut memory).await?;
         let name = credentials.identity().name().to_owned();
+        let role = credentials.identity().role();
+        if role != Role::Worker {
+            return Err(StartWorkerError::NoWorker { name, role });
+        }
         let epochs = EpochMemory::open(&credentials).map_err(StartWorkerError::Epoch)?;
         let addresses = memory.content().addresses.clone();
         if addresses.is_empty() {

@@ -1,13 +1,17 @@
 //! Workers and clients that misbehave: each is closed, and the coordinator serves on.
 
+use gridctl_jobs::id::Epoch;
 use gridctl_jobs::range::TaskRange;
 use gridctl_jobs::spec::{JobSpec, Run};
 use gridctl_jobs::state::{Failure, JobState};
 use gridctl_jobs::units::Cpus;
-use gridctl_transport::message::Turned;
+use gridctl_transport::message::client::{
+    Answer, ClientHello, ClientWelcome, Request, WorkerState,
+};
 use gridctl_transport::message::worker::{
     CoordinatorMessage, Outcome, Report, StreamKind, UploadId, WorkerMessage,
 };
+use gridctl_transport::message::{PROTOCOL_VERSION, Turned};
 
 use crate::client::Client;
 use crate::scripted_worker::{Heart, ScriptedWorker, hello, item, stdout};
@@ -61,6 +65,32 @@ async fn garbage_on_any_stream_of_a_worker_closes_it_and_nothing_else() {
     )
     .await;
     assert!(!matches!(nothing, Ok(Some(_))), "garbage has no answer: {nothing:?}");
+    still_serves(&world, &client).await;
+}
+
+#[tokio::test]
+async fn an_identity_of_the_wrong_role_is_not_served_whatever_it_asks() {
+    let world = World::new().await;
+    let client = world.admin().await;
+
+    let worker = world.connect(&world.enrol_worker("bad").await).await;
+    let (mut asking, mut answers) = worker.open_bi().await.unwrap();
+    let greeting = ClientHello { version: PROTOCOL_VERSION, epoch_seen: Epoch(0) };
+    asking.write(&greeting).await.unwrap();
+    let answer = within("the end", answers.read::<ClientWelcome>()).await;
+    assert!(!matches!(answer, Ok(Some(_))), "a worker is no client: {answer:?}");
+    within("the end", worker.closed()).await;
+
+    let user = world.user("bad").await;
+    let (mut control, mut answers) = user.connection.open_bi().await.unwrap();
+    control.write(&StreamKind::Control).await.unwrap();
+    // It may have been refused by now.
+    let _ = control.write(&WorkerMessage::Hello(hello(64, Vec::new()))).await;
+    let answer = within("the end", answers.read::<CoordinatorMessage>()).await;
+    assert!(!matches!(answer, Ok(Some(_))), "a person is no worker: {answer:?}");
+    let Answer::Workers(rows) = &client.ask(Request::Workers).await[0] else { panic!("a table") };
+    let states: Vec<_> = rows.iter().map(|row| row.state).collect();
+    assert_eq!(states, [WorkerState::Lost], "only the worker is known, and it never said Hello");
     still_serves(&world, &client).await;
 }
 
