@@ -7,7 +7,7 @@
 #[cfg(feature = "planted-bugs")]
 use std::cell::Cell;
 
-/// A bug that somebody could have made. (Those of the scheduler are in its own crate.)
+/// A bug that somebody could have made.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Bug {
     /// The journal says that a frame is durable before it is synced.
@@ -18,15 +18,33 @@ pub enum Bug {
     ForgetResultsOnReconnect,
     /// The worker starts a task without asking whether a cpu is free.
     NoCpuAccount,
+    /// The release gate lets everything out at once, whether durable or not.
+    ReleaseBeforeRecord,
+    /// Results commit whatever their token.
+    NoFence,
+    /// A lost worker's tasks are not given out again.
+    LostRequeue,
+    /// A finished task's cpus are given back twice.
+    DoubleRelease,
+    /// Work is granted right after a restart, while workers may still run it.
+    NoWindow,
+    /// A repeated or superseded failure is charged to the task once more.
+    DoubleCharge,
 }
 
 impl Bug {
     /// All of them.
-    pub const ALL: [Self; 4] = [
+    pub const ALL: [Self; 10] = [
         Self::AcknowledgeBeforeSync,
         Self::TornFrameAccepted,
         Self::ForgetResultsOnReconnect,
         Self::NoCpuAccount,
+        Self::ReleaseBeforeRecord,
+        Self::NoFence,
+        Self::LostRequeue,
+        Self::DoubleRelease,
+        Self::NoWindow,
+        Self::DoubleCharge,
     ];
 }
 

@@ -7,6 +7,8 @@
 
 use std::collections::VecDeque;
 
+use gridctl_jobs::planted::{Bug, is_on};
+
 use crate::effect::FactIndex;
 
 /// Things in order, each waiting for the index of a fact to be durable.
@@ -14,26 +16,12 @@ use crate::effect::FactIndex;
 pub struct ReleaseGate<T> {
     durable: FactIndex,
     waiting: VecDeque<(FactIndex, T)>,
-    /// Planted bug: acknowledge before sync.
-    #[cfg(feature = "planted-bugs")]
-    leaks: bool,
 }
 
 impl<T> ReleaseGate<T> {
     /// Makes an empty gate of a journal that is durable up to `durable`.
     pub const fn new(durable: FactIndex) -> Self {
-        Self {
-            durable,
-            waiting: VecDeque::new(),
-            #[cfg(feature = "planted-bugs")]
-            leaks: false,
-        }
-    }
-
-    /// Makes a gate with a bug: it releases everything at once, whether durable or not.
-    #[cfg(feature = "planted-bugs")]
-    pub const fn leaking(durable: FactIndex) -> Self {
-        Self { durable, waiting: VecDeque::new(), leaks: true }
+        Self { durable, waiting: VecDeque::new() }
     }
 
     /// Puts `item` in line behind everything held before; it waits for `index`.
@@ -61,7 +49,7 @@ impl<T> ReleaseGate<T> {
         self.durable = self.durable.max(durable);
         std::iter::from_fn(move || {
             let (index, _) = self.waiting.front()?;
-            if !self.may_go(*index) {
+            if *index > self.durable && !is_on(Bug::ReleaseBeforeRecord) {
                 return None;
             }
             self.waiting.pop_front().map(|(_, item)| item)
@@ -81,16 +69,6 @@ impl<T> ReleaseGate<T> {
     /// Says whether nothing waits.
     pub fn is_empty(&self) -> bool {
         self.waiting.is_empty()
-    }
-
-    #[cfg(feature = "planted-bugs")]
-    fn may_go(&self, index: FactIndex) -> bool {
-        self.leaks || index <= self.durable
-    }
-
-    #[cfg(not(feature = "planted-bugs"))]
-    fn may_go(&self, index: FactIndex) -> bool {
-        index <= self.durable
     }
 }
 
@@ -138,13 +116,5 @@ mod tests {
         let mut gate = ReleaseGate::new(FactIndex(0));
         gate.hold(FactIndex(2), 'a');
         gate.hold(FactIndex(1), 'b');
-    }
-
-    #[cfg(feature = "planted-bugs")]
-    #[test]
-    fn the_planted_bug_acknowledges_before_the_sync() {
-        let mut gate = ReleaseGate::leaking(FactIndex(0));
-        gate.hold(FactIndex(9), 'a');
-        assert_eq!(released(&mut gate, 0), "a");
     }
 }

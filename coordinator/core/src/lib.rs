@@ -9,8 +9,6 @@
 #![warn(missing_docs)]
 
 pub mod activity;
-#[cfg(feature = "planted-bugs")]
-pub mod bugs;
 pub mod effect;
 pub mod event;
 pub mod explain;

@@ -50,9 +50,6 @@ pub struct Config {
     pub seed: u64,
     /// Jobs that may be open at once.
     pub open_jobs_max: usize,
-    /// Mistakes to make.
-    #[cfg(feature = "planted-bugs")]
-    pub bugs: BTreeSet<crate::bugs::Bug>,
 }
 
 /// The pure state machine behind a coordinator.
@@ -80,13 +77,7 @@ struct Step<'a> {
 impl Config {
     /// Makes a configuration with the usual limits.
     pub const fn new(lease_ms: u64, seed: u64) -> Self {
-        Self {
-            lease_ms,
-            seed,
-            open_jobs_max: limits::OPEN_JOBS_MAX,
-            #[cfg(feature = "planted-bugs")]
-            bugs: BTreeSet::new(),
-        }
+        Self { lease_ms, seed, open_jobs_max: limits::OPEN_JOBS_MAX }
     }
 }
 
@@ -216,10 +207,5 @@ impl Scheduler {
         assert!(self.token.epoch > Epoch(0), "the first event of a scheduler is Start");
         self.token.counter += 1;
         self.token
-    }
-
-    #[cfg(feature = "planted-bugs")]
-    fn has_bug(&self, bug: crate::bugs::Bug) -> bool {
-        self.config.bugs.contains(&bug)
     }
 }

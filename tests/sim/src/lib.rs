@@ -29,5 +29,4 @@ mod worker;
 mod world;
 
 pub use coverage::{Coverage, Group};
-pub use planted::Planted;
 pub use run::{Checks, Outcome, Settings, run};

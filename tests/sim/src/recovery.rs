@@ -7,6 +7,7 @@ use gridctl_coordinator::journal::{Recovered, Store, StoreConfig};
 use gridctl_coordinator::results::ResultsConfig;
 use gridctl_core::event::Event;
 use gridctl_core::fact::Fact;
+use gridctl_core::gate::ReleaseGate;
 use gridctl_core::lease::EXPIRE_EVERY_MS;
 use gridctl_core::scheduler::{Config, Scheduler};
 use gridctl_core::state::State;
@@ -14,7 +15,6 @@ use gridctl_core::state::State;
 use crate::coordinator::{Circumstances, Coordinator};
 use crate::coverage::Group;
 use crate::invariants::{Rule, Violation, check};
-use crate::planted::Planted;
 use crate::world::{Happening, Life, World};
 
 /// Wall clocks are off by as much, in either direction.
@@ -85,11 +85,11 @@ impl World<'_> {
             )
         });
         let lease_ms = self.schedule.lease_ms;
-        let config = Planted::configure(self.planted, Config::new(lease_ms, self.rng.u64(..)));
+        let config = Config::new(lease_ms, self.rng.u64(..));
         let life = Circumstances {
             clock_ms: self.rng.u64(1..100_000_000),
             wall_ahead_ms: self.rng.i64(-WALL_SKEW_MS..WALL_SKEW_MS),
-            gate: Planted::gate(self.planted, recovered.last),
+            gate: ReleaseGate::new(recovered.last),
         };
         let scheduler = Scheduler::new(config, state);
         self.coordinator = Some(Coordinator::new(scheduler, store, lease_ms, life));

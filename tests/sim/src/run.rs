@@ -4,9 +4,11 @@ use std::cell::RefCell;
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::Once;
 
+use gridctl_jobs::planted::Bug;
+
 use crate::coverage::Coverage;
 use crate::invariants::{Rule, Violation};
-use crate::planted::Planted;
+use crate::planted;
 use crate::schedule::{FAULTS_MIN, Schedule};
 use crate::time::SimMs;
 use crate::world::World;
@@ -32,7 +34,7 @@ pub struct Outcome {
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Settings {
     /// A bug to plant.
-    pub planted: Option<Planted>,
+    pub planted: Option<Bug>,
     /// Who looks after the invariants.
     pub checks: Checks,
     /// Whether to keep a line for everything that happens.
@@ -53,12 +55,12 @@ pub enum Checks {
 pub fn run(seed: u64, settings: Settings) -> Outcome {
     let schedule = Schedule::draw(seed);
     let mut world = World::new(&schedule, seed, settings);
-    Planted::switch(settings.planted);
+    planted::switch(settings.planted);
     let ended = catching(|| {
         while world.step()? {}
         world.check_end()
     });
-    Planted::switch(None);
+    planted::switch(None);
     Outcome {
         violation: ended.err(),
         trace_hash: world.trace.hash(),

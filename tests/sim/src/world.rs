@@ -13,7 +13,6 @@ use crate::coverage::Coverage;
 use crate::faults::Fault;
 use crate::invariants::{Ledger, Violation};
 use crate::network::{Connection, ConnectionId, Down, Up};
-use crate::planted::Planted;
 use crate::run::{Checks, Settings};
 use crate::schedule::Schedule;
 use crate::time::{Agenda, SimMs};
@@ -56,7 +55,6 @@ pub(crate) enum Happening {
 /// A grid and all that can happen to it.
 pub(crate) struct World<'a> {
     pub(crate) schedule: &'a Schedule,
-    pub(crate) planted: Option<Planted>,
     pub(crate) checks: Checks,
     pub(crate) now: SimMs,
     pub(crate) rng: Rng,
@@ -85,10 +83,9 @@ pub(crate) struct World<'a> {
 
 impl<'a> World<'a> {
     pub(crate) fn new(schedule: &'a Schedule, seed: u64, settings: Settings) -> Self {
-        let Settings { planted, checks, keep_lines } = settings;
+        let Settings { checks, keep_lines, .. } = settings;
         let mut world = Self {
             schedule,
-            planted,
             checks,
             now: SimMs(0),
             // Other chances than those that drew the schedule.

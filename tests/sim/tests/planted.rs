@@ -3,19 +3,20 @@
 
 use std::fmt::Write as _;
 
+use gridctl_jobs::planted::Bug;
 use gridctl_sim::invariants::Violation;
-use gridctl_sim::{Checks, Planted, Settings, run};
+use gridctl_sim::{Checks, Settings, run};
 
 /// Seeds that a bug may take to be found: some seconds of simulation.
 const SEEDS_MAX: u64 = 400;
 
-fn find(planted: Planted, checks: Checks) -> Option<(u64, Violation)> {
+fn find(planted: Bug, checks: Checks) -> Option<(u64, Violation)> {
     let settings = Settings { planted: Some(planted), checks, keep_lines: false };
     (0..SEEDS_MAX).find_map(|seed| Some((seed, run(seed, settings).violation?)))
 }
 
 fn assert_all_are_found(checks: Checks) {
-    let bugs = Planted::all();
+    let bugs = Bug::ALL;
     assert!(bugs.len() >= 5);
     let mut report = String::new();
     let mut missed = Vec::new();

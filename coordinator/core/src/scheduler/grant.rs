@@ -2,6 +2,7 @@
 //! the count of a stage and what readers see change together.
 
 use gridctl_jobs::id::{StageId, Token, WorkerId};
+use gridctl_jobs::planted::{Bug, is_on};
 use gridctl_jobs::range::TaskRange;
 
 use super::fleet::TakingBack;
@@ -98,7 +99,8 @@ impl Scheduler {
         let held: Vec<(TaskRange, Granted)> =
             ranges::overlapping(pieces, range).map(|(part, granted)| (part, *granted)).collect();
         for (part, granted) in &held {
-            let tasks = self.released_tasks(part.len());
+            let times = if is_on(Bug::DoubleRelease) { 2 } else { 1 };
+            let tasks = times * part.len();
             self.fleet.change_load(granted.worker, stage, |load| {
                 load.outstanding = load.outstanding.saturating_sub(tasks);
             });
@@ -205,15 +207,5 @@ impl Scheduler {
 
     pub(super) fn runnable(&self, stage: StageId) -> &super::Runnable {
         self.stages.get(&stage).expect("only tasks of stages that run are granted")
-    }
-
-    #[cfg(not(feature = "planted-bugs"))]
-    const fn released_tasks(&self, tasks: u64) -> u64 {
-        tasks
-    }
-
-    #[cfg(feature = "planted-bugs")]
-    fn released_tasks(&self, tasks: u64) -> u64 {
-        if self.has_bug(crate::bugs::Bug::DoubleRelease) { 2 * tasks } else { tasks }
     }
 }

@@ -2,6 +2,7 @@
 //! goodbye lets it leave. (How one comes is in [`adopt`](super::adopt).)
 
 use gridctl_jobs::id::{Epoch, StageId, Token, WorkerId};
+use gridctl_jobs::planted::{Bug, is_on};
 use gridctl_jobs::range::TaskRange;
 
 use super::{Scheduler, Step};
@@ -92,7 +93,7 @@ impl Scheduler {
             self.close(cx, session, why);
         }
         let held = self.release_all(cx, worker);
-        if self.gives_out_again() {
+        if !is_on(Bug::LostRequeue) {
             self.give_out_again(cx, held);
         }
         self.unclaim(worker);
@@ -107,15 +108,5 @@ impl Scheduler {
             self.requeue(stage, range, granted.attempt.saturating_add(1));
             self.sync(cx, stage);
         }
-    }
-
-    #[cfg(not(feature = "planted-bugs"))]
-    const fn gives_out_again(&self) -> bool {
-        true
-    }
-
-    #[cfg(feature = "planted-bugs")]
-    fn gives_out_again(&self) -> bool {
-        !self.has_bug(crate::bugs::Bug::LostRequeue)
     }
 }

@@ -6,6 +6,7 @@
 
 use gridctl_jobs::id::{StageId, Token, WorkerId};
 use gridctl_jobs::limits::FAILURE_MESSAGE_BYTES_MAX;
+use gridctl_jobs::planted::{Bug, is_on};
 use gridctl_jobs::range::TaskRange;
 use gridctl_jobs::state::Failure;
 
@@ -127,8 +128,8 @@ impl Scheduler {
         let index = task_index(item.range.start);
         let token = if !self.committable(worker, item).is_empty() {
             item.token
-        } else if let Some(token) = self.charged_anyway(item) {
-            token
+        } else if is_on(Bug::DoubleCharge) && self.is_open(item) {
+            self.next_token()
         } else {
             return;
         };
@@ -205,7 +206,7 @@ impl Scheduler {
     fn committable(&self, worker: WorkerId, item: &ReportItem) -> Vec<TaskRange> {
         let Some(known) = self.state.stage(item.stage) else { return Vec::new() };
         let mut open = known.committable(item.range, item.token);
-        if self.commits_anything() {
+        if is_on(Bug::NoFence) {
             return open;
         }
         if let Some(pieces) = self.activity.granted.get(&item.stage) {
@@ -218,6 +219,10 @@ impl Scheduler {
             }
         }
         open
+    }
+
+    fn is_open(&self, item: &ReportItem) -> bool {
+        self.state.stage(item.stage).is_some_and(|stage| stage.is_open(item.range.start))
     }
 
     /// Takes tasks that are about to end out of wherever they are. Another worker that holds some of them
@@ -264,29 +269,6 @@ impl Scheduler {
     /// Refuses a token that was never given out.
     pub(super) fn check_token(&self, token: Token) -> Result<(), Violation> {
         if token > self.token { Err(Violation::FutureToken) } else { Ok(()) }
-    }
-
-    #[cfg(not(feature = "planted-bugs"))]
-    const fn commits_anything(&self) -> bool {
-        false
-    }
-
-    #[cfg(feature = "planted-bugs")]
-    fn commits_anything(&self) -> bool {
-        self.has_bug(crate::bugs::Bug::NoFence)
-    }
-
-    /// Returns the token under which a void failure is charged: none.
-    #[cfg(not(feature = "planted-bugs"))]
-    const fn charged_anyway(&self, _item: &ReportItem) -> Option<Token> {
-        None
-    }
-
-    #[cfg(feature = "planted-bugs")]
-    fn charged_anyway(&mut self, item: &ReportItem) -> Option<Token> {
-        let open =
-            self.state.stage(item.stage).is_some_and(|stage| stage.is_open(item.range.start));
-        (open && self.has_bug(crate::bugs::Bug::DoubleCharge)).then(|| self.next_token())
     }
 }
 

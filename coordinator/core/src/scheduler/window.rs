@@ -5,6 +5,7 @@
 //! wait: another worker may turn out to run a later attempt of the same task.
 
 use gridctl_jobs::id::{Epoch, StageId, Token, WorkerId};
+use gridctl_jobs::planted::{Bug, is_on};
 
 use super::limits::HELD_BACK_MAX;
 use super::{Scheduler, Step};
@@ -20,7 +21,7 @@ impl Scheduler {
         self.token = Token { epoch, counter: 0 };
         self.record(cx, Fact::EpochStarted { epoch, at: cx.now.wall });
         let found: Vec<_> = self.state.open_jobs().map(crate::state::Job::id).collect();
-        if !found.is_empty() && self.waits_after_start() {
+        if !found.is_empty() && !is_on(Bug::NoWindow) {
             let until = MonoMs(cx.now.mono.0.saturating_add(self.config.lease_ms));
             self.show(cx, Change::Window { until: Some(until) });
         }
@@ -92,15 +93,5 @@ impl Scheduler {
             self.requeue(stage, gridctl_jobs::range::TaskRange::one(index), attempt);
         }
         self.sync(cx, stage);
-    }
-
-    #[cfg(not(feature = "planted-bugs"))]
-    const fn waits_after_start(&self) -> bool {
-        true
-    }
-
-    #[cfg(feature = "planted-bugs")]
-    fn waits_after_start(&self) -> bool {
-        !self.has_bug(crate::bugs::Bug::NoWindow)
     }
 }

@@ -71,11 +71,7 @@ impl World {
 
     /// The coordinator dies and comes back; what was recorded is there, nothing else.
     pub(crate) fn restart(&mut self) {
-        self.restart_with(Config::new(LEASE_MS, 7));
-    }
-
-    pub(crate) fn restart_with(&mut self, config: Config) {
-        self.core = Scheduler::new(config, self.state.clone());
+        self.core = Scheduler::new(Config::new(LEASE_MS, 7), self.state.clone());
         self.activity = Activity::default();
         self.sessions.clear();
         self.step(Event::Start);
