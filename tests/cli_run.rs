@@ -154,6 +154,7 @@ fn ctrl_c_cancels_the_job_kills_its_tasks_and_exits_with_130() {
     let (code, log) = service.ended();
     assert_eq!(code, Some(130), "{log}");
     assert!(log.contains("cancelling the job") && log.contains("cancelled after"), "{log}");
+    assert!(!log.contains("out of reach"), "that the grid stops is no outage: {log}");
     until("the task is gone", || test_kill_process(pid).map_or(Ok(()), |()| Err(pid)));
 }
 

@@ -18,7 +18,7 @@ use gridctl_transport::message::client::{
 use gridctl_worker::config::measured_cpus;
 use gridctl_worker::parent::{Place, SuperviseError, supervise};
 use thiserror::Error;
-use tokio::task::{JoinHandle, block_in_place};
+use tokio::task::{JoinSet, block_in_place};
 use tokio::time::timeout;
 use uuid::Uuid;
 
@@ -172,8 +172,9 @@ async fn drive(
 }
 
 impl Running<'_> {
-    /// Prints what the last stages print, on a thread that whoever reads it may hold up.
-    fn print_output(&self) -> JoinHandle<Result<io::Result<()>, ReachError>> {
+    /// Prints what the last stages print, on a thread that whoever reads it may hold up. It ends with the
+    /// set: nobody is to hear of a coordinator that is gone because we stop it.
+    fn print_output(&self) -> JoinSet<Result<io::Result<()>, ReachError>> {
         let (reach, progress) = (self.reach.clone(), self.progress.clone());
         let asked = OutputAsked {
             target: Target { job: self.job.clone(), stage: None, range: None },
@@ -182,7 +183,8 @@ impl Running<'_> {
             attempt: None,
             stages: OutputStages::Last,
         };
-        tokio::spawn(async move {
+        let mut printing = JoinSet::new();
+        printing.spawn(async move {
             let mut pieces = Pieces::ask(&reach, asked).await;
             while let Some(piece) = pieces.next().await? {
                 let print = || {
@@ -194,24 +196,25 @@ impl Running<'_> {
                 }
             }
             Ok(Ok(()))
-        })
+        });
+        printing
     }
 
     /// Waits until the job has ended and everything is printed.
     async fn wait(
         &self,
-        printing: JoinHandle<Result<io::Result<()>, ReachError>>,
+        mut printing: JoinSet<Result<io::Result<()>, ReachError>>,
     ) -> Result<Outcome, RunError> {
         let awaited = Awaited::whole(self.job.clone());
         let following = watch::follow_shown(&self.reach, &awaited, Some(self.progress.job()));
-        tokio::pin!(following, printing);
+        tokio::pin!(following);
         let mut status = None;
         loop {
             tokio::select! {
                 ended = &mut following, if status.is_none() => {
                     status = Some(ended.map_err(RunError::Reach)?);
                 }
-                printed = &mut printing => {
+                Some(printed) = printing.join_next() => {
                     match printed.expect("printing neither panics nor is cancelled") {
                         Ok(Ok(())) => break,
                         Ok(Err(error)) => return Ok(Outcome::Unread(error)),
