@@ -139,6 +139,22 @@ fn nothing_is_left_of_a_run_but_what_was_asked_for() {
 }
 
 #[test]
+fn a_task_gets_no_descriptor_that_the_program_was_started_with() {
+    let home = Home::new();
+    home.file(
+        "job.toml",
+        "[[stage]]\nscript = 'for n in 7 8; do [ ! -e /proc/$$/fd/$n ] || echo $n leaked; done'\n",
+    );
+    // The job itself comes by one of them.
+    let program = env!("CARGO_BIN_EXE_gridctl");
+    let script = format!("exec 7</dev/null 8<job.toml; exec {program} run /dev/fd/8");
+    let mut shell = std::process::Command::new("/bin/sh");
+    shell.args(["-c", &script]).current_dir(home.path()).env_clear().env("HOME", home.path());
+    let ended = home.finish(shell);
+    assert_eq!((ended.code, ended.out(), ended.stderr.as_str()), (Some(0), "", ""));
+}
+
+#[test]
 fn ctrl_c_cancels_the_job_kills_its_tasks_and_exits_with_130() {
     let home = Home::new();
     let script = "echo $$ > pid; exec sleep 1000";

@@ -16,6 +16,7 @@ use gridctl_transport::message::client::{
     Answer, JobRef, JobStatus, OutputStages, OutputStream, Request, Target,
 };
 use gridctl_worker::config::measured_cpus;
+use gridctl_worker::descriptors::keep_from_tasks;
 use gridctl_worker::parent::{Place, SuperviseError, supervise};
 use thiserror::Error;
 use tokio::task::{JoinSet, block_in_place};
@@ -46,6 +47,8 @@ const OUTAGE_PATIENCE: Duration = Duration::from_secs(60);
 pub(crate) enum RunError {
     #[error(transparent)]
     Supervise(#[from] SuperviseError),
+    #[error("cannot look at this program's own descriptors; is /proc mounted?")]
+    Descriptors(#[source] io::Error),
     #[error(transparent)]
     Start(#[from] StartLocalError),
     #[error(transparent)]
@@ -82,6 +85,7 @@ impl RunError {
     pub(crate) fn exit(&self) -> Exit {
         match self {
             Self::Supervise(_)
+            | Self::Descriptors(_)
             | Self::Start(_)
             | Self::Coordinator(_)
             | Self::Keep(_)
@@ -100,6 +104,8 @@ pub(super) fn run(args: Run, screen: Screen) -> Result<ExitCode, CommandError> {
     }
     let spec = job_source::load(args.source, StartIn::Here, screen)?.spec;
     check_cpus(&spec)?;
+    // Not before: the job itself may have come by one of them.
+    keep_from_tasks().map_err(RunError::Descriptors)?;
     let runtime = tokio::runtime::Runtime::new().map_err(CommandError::Runtime)?;
     let ended =
         runtime.block_on(run_job(spec, args.data_dir.as_deref(), args.into.as_deref(), screen));

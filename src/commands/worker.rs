@@ -1,10 +1,12 @@
 //! `gridctl worker`.
 
+use std::io;
 use std::process::ExitCode;
 
 use gridctl_transport::join_token::{JoinToken, ParseTokenError};
 use gridctl_worker::agent::AgentExit;
 use gridctl_worker::config::GRACE_DEFAULT;
+use gridctl_worker::descriptors::keep_from_tasks;
 use gridctl_worker::parent::{Place, SuperviseError, supervise};
 use gridctl_worker::{Functions, StartWorkerError, Worker, WorkerConfig, WorkerEnd, WorkerHandle};
 use thiserror::Error;
@@ -29,6 +31,8 @@ pub(crate) enum WorkError {
     Token(#[from] ParseTokenError),
     #[error(transparent)]
     Supervise(#[from] SuperviseError),
+    #[error("cannot look at this program's own descriptors; is /proc mounted?")]
+    Descriptors(#[source] io::Error),
     #[error(transparent)]
     Start(#[from] Box<StartWorkerError>),
     #[error("the coordinator refused this worker: {0}")]
@@ -40,7 +44,7 @@ impl WorkError {
     pub(crate) fn exit(&self) -> Exit {
         match self {
             Self::Token(_) => Exit::Usage,
-            Self::Supervise(_) => Exit::Machine,
+            Self::Supervise(_) | Self::Descriptors(_) => Exit::Machine,
             Self::Start(error) => of_start(error),
             Self::Refused(_) => Exit::Refused,
         }
@@ -72,6 +76,7 @@ pub(super) fn worker(options: WorkerOptions, screen: Screen) -> Result<ExitCode,
         Place::Parent(ended) => return Ok(ended),
         Place::Child => {}
     }
+    keep_from_tasks().map_err(WorkError::Descriptors)?;
     log::init(screen);
     let runtime = tokio::runtime::Runtime::new().map_err(CommandError::Runtime)?;
     let ended = runtime.block_on(work(config));

@@ -11,6 +11,7 @@
 pub mod agent;
 mod clock;
 pub mod config;
+pub mod descriptors;
 mod events;
 mod executor;
 pub mod functions;
