@@ -31,6 +31,12 @@ pub(super) async fn serve(asked: &mut Asked, wanted: Wanted) -> Result<(), End> 
         Ok(target) => target,
         Err(refused) => return asked.answer(Answer::Refused(refused)).await,
     };
+    // Who follows may be early.
+    if let (Some(attempt), false) = (attempt, follow)
+        && let Err(refused) = asked.shared.views.check_attempt(&target, attempt)
+    {
+        return asked.answer(Answer::Refused(refused)).await;
+    }
     let of = OutputOf { target, stream, stages, follow, attempt };
     let mut cursor = OutputCursor::default();
     let mut changes = asked.shared.views.changes();

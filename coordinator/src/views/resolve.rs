@@ -55,6 +55,39 @@ impl Views {
     }
 }
 
+impl Views {
+    /// Refuses an attempt of a single task of which nothing is known (any more): an empty answer would look
+    /// like an attempt that printed nothing.
+    pub(crate) fn check_attempt(&self, target: &Resolved, wanted: u32) -> Result<(), Refused> {
+        let (Some(stage), Some(range)) = (target.stage, target.range) else { return Ok(()) };
+        if range.len() != 1 {
+            return Ok(());
+        }
+        self.read(|content| {
+            let job = content.state.job(target.job);
+            let Some(stage) = job.and_then(|job| job.stage(stage)) else { return Ok(()) };
+            let failed = stage.history(range.start).map_or(&[][..], |history| history.failed());
+            let done = stage.record(range.start).map(|(_, record)| record.attempt);
+            let mut known: Vec<u32> =
+                failed.iter().map(|attempt| attempt.attempt).chain(done).collect();
+            if known.contains(&wanted) {
+                return Ok(());
+            }
+            known.sort_unstable();
+            let known: Vec<String> = known.iter().map(ToString::to_string).collect();
+            let there = if known.is_empty() {
+                "none has ended yet".to_owned()
+            } else {
+                format!("there is {}", known.join(", "))
+            };
+            Err(refused(
+                RefusedKind::NotFound,
+                format!("nothing is kept of attempt {wanted} of task {range}; {there}"),
+            ))
+        })
+    }
+}
+
 fn find<'a>(content: &'a Content, wanted: &JobRef, caller: UserId) -> Result<&'a Job, Refused> {
     let state = &content.state;
     match wanted {

@@ -156,6 +156,21 @@ async fn failed_task_shows_its_failure_and_gives_its_last_output() {
     };
     assert_eq!(client.ask(only(1)).await.len(), 1);
     assert_eq!(client.ask(only(2)).await, []);
+    let of_task = |attempt| Request::Output {
+        target: Target {
+            stage: Some("only".to_owned()),
+            range: Some(TaskRange::one(0)),
+            ..target(number)
+        },
+        stream: OutputStream::Stdout,
+        follow: false,
+        attempt: Some(attempt),
+        stages: OutputStages::All,
+    };
+    assert_eq!(client.ask(of_task(1)).await.len(), 1);
+    let refused = client.refused(of_task(2)).await;
+    assert_eq!(refused.kind, RefusedKind::NotFound);
+    assert!(refused.message.ends_with("of attempt 2 of task 0; there is 1"), "{refused:?}");
     let rows = client
         .ask(Request::Tasks { target: target(number), states: vec![TaskState::Skipped] })
         .await;
