@@ -186,8 +186,7 @@ fn listen(
         address.set_port(port);
     }
     let timing = Timing::for_lease(settings.lease);
-    let listener =
-        Listener::bind(address, opened.authority.certificate(), serving.clone(), timing)?;
+    let listener = Listener::bind(address, &opened.authority, serving.clone(), timing)?;
     if picks && opened.kept_port.is_none() {
         let port = listener.local_address().map_err(StartError::System)?.port();
         kept::keep_port(&settings.data_dir, port)?;

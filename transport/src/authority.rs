@@ -16,6 +16,7 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, CertificateSigningRequestDer, PrivateKeyDer};
 
 use crate::certificate::{CLOCK_TOLERANCE, read_public_key, read_validity};
+use crate::endpoint::ResetKey;
 use crate::files::{FileError, Readable, create_directory, read_text, write_atomically};
 use crate::identity::{Identity, NameError, Role};
 use crate::join_token::AuthorityHash;
@@ -200,6 +201,11 @@ impl Authority {
     /// Returns what join tokens pin.
     pub fn hash(&self) -> AuthorityHash {
         AuthorityHash::of(&self.certificate)
+    }
+
+    /// Returns what proves to peers of an earlier life of the coordinator that it is the same one.
+    pub(crate) fn reset_key(&self) -> ResetKey {
+        ResetKey::derive(&self.issuer.key().serialize_der())
     }
 
     /// Signs the key of a signing request (DER) for `identity`, for [`CERTIFICATE_LIFETIME`] from `now`;

@@ -2,13 +2,12 @@
 
 use std::fmt;
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use quinn::crypto::rustls::{HandshakeData, QuicServerConfig};
 use quinn::{ConnectionError, Endpoint, Incoming};
-use rustls::pki_types::CertificateDer;
 use rustls::version::TLS13;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
@@ -21,8 +20,10 @@ use super::limits::{
     UNADMITTED_WINDOW_BYTES, listener_transport,
 };
 use super::lost::{LostConnection, alert_of, is_unknown_authority};
+use super::reset::ResetKey;
 use super::serving::ServingCertificate;
 use super::verify::{PeerVerifier, peer_certificate};
+use crate::authority::Authority;
 use crate::certificate::PeerCertificate;
 use crate::frame::{FrameReader, FrameWriter, ReadFrameError, WriteFrameError};
 use crate::message::join::{JoinAnswer, JoinRequest};
@@ -102,17 +103,18 @@ pub enum JoiningError {
 
 impl Listener {
     /// Listens on `address`; where the machine has no IPv6, `[::]` is all of IPv4. Peers must be of
-    /// `authority` (DER).
+    /// `authority`. Those of an earlier life of the same authority at this address are told, when they
+    /// speak, that their connections are gone.
     ///
     /// # Errors
     /// [`BindError`] names the address.
     pub fn bind(
         address: SocketAddr,
-        authority: &CertificateDer<'static>,
+        authority: &Authority,
         certificate: ServingCertificate,
         timing: Timing,
     ) -> Result<Self, BindError> {
-        let verifier = PeerVerifier::new(authority).ok_or(BindError::Tls)?;
+        let verifier = PeerVerifier::new(authority.certificate()).ok_or(BindError::Tls)?;
         let mut tls = rustls::ServerConfig::builder_with_provider(provider())
             .with_protocol_versions(&[&TLS13])
             .map_err(|_| BindError::Tls)?
@@ -131,8 +133,8 @@ impl Listener {
             .max_incoming(HANDSHAKES_MAX)
             .incoming_buffer_size(u64::from(UNADMITTED_WINDOW_BYTES))
             .incoming_buffer_size_total(u64::from(UNADMITTED_WINDOW_BYTES) * HANDSHAKES_MAX as u64);
-        let endpoint =
-            bind_socket(config, address).map_err(|source| BindError::Socket { address, source })?;
+        let endpoint = bind_socket(&authority.reset_key(), config, address)
+            .map_err(|source| BindError::Socket { address, source })?;
         let joining = Arc::new(Semaphore::new(JOINING_MAX));
         Ok(Self { endpoint, handshakes: JoinSet::new(), joining })
     }
@@ -259,13 +261,18 @@ impl fmt::Debug for Admitted {
     }
 }
 
-fn bind_socket(config: quinn::ServerConfig, address: SocketAddr) -> io::Result<Endpoint> {
-    match Endpoint::server(config.clone(), address) {
+fn bind_socket(
+    reset: &ResetKey,
+    config: quinn::ServerConfig,
+    address: SocketAddr,
+) -> io::Result<Endpoint> {
+    let socket = match UdpSocket::bind(address) {
         Err(_) if address.is_ipv6() && address.ip().is_unspecified() => {
-            Endpoint::server(config, (Ipv4Addr::UNSPECIFIED, address.port()).into())
+            UdpSocket::bind((Ipv4Addr::UNSPECIFIED, address.port()))
         }
         outcome => outcome,
-    }
+    }?;
+    Endpoint::new(reset.endpoint_config(), Some(config), socket, Arc::new(quinn::TokioRuntime))
 }
 
 async fn shake_hands(incoming: Incoming, joining: Arc<Semaphore>) -> Result<Admitted, RefusedPeer> {

@@ -11,6 +11,7 @@ mod join;
 mod limits;
 mod listener;
 mod lost;
+mod reset;
 mod serving;
 mod verify;
 
@@ -25,6 +26,7 @@ pub use limits::{
 };
 pub use listener::{Admitted, BindError, JoiningError, JoiningPeer, Listener, RefusedPeer};
 pub use lost::LostConnection;
+pub(crate) use reset::ResetKey;
 pub use serving::{ServeError, ServingCertificate};
 
 #[cfg(test)]

@@ -65,9 +65,7 @@ impl Coordinator {
         let certificate = authority.coordinator_certificate("coordinator", now).unwrap();
         let certificate = ServingCertificate::new(certificate).unwrap();
         let loopback = SocketAddr::from(([127, 0, 0, 1], 0));
-        let listener =
-            Listener::bind(loopback, authority.certificate(), certificate, Timing::DEFAULT)
-                .unwrap();
+        let listener = Listener::bind(loopback, &authority, certificate, Timing::DEFAULT).unwrap();
         let address = listener.local_address().unwrap().to_string();
         let token = JoinToken::new([address], authority.hash(), 1, Secret::random()).unwrap();
         let (arrived, sessions) = unbounded_channel();

@@ -182,13 +182,57 @@ async fn a_connection_outlives_a_change_of_address() {
     assert_eq!(ours.remote_address().port(), after.port());
 }
 
+#[test]
+fn a_connection_of_a_killed_coordinator_is_gone_once_another_serves_there() {
+    let runtime = || {
+        let mut builder = tokio::runtime::Builder::new_multi_thread();
+        builder.worker_threads(1).enable_all().build().unwrap()
+    };
+    let grid = Grid::new();
+    let (killed, lives) = (runtime(), runtime());
+    let mut server = killed.block_on(async { grid.serve() });
+    let who = grid.enrol(Role::Worker, "node");
+    let addresses = server.addresses();
+    let connecting =
+        lives.spawn(async move { super::super::connect(&addresses, &who, Timing::DEFAULT).await });
+    let ours = killed.block_on(server.peer());
+    let theirs = lives.block_on(connecting).unwrap().unwrap();
+    // Nothing is sent any more: as little as by a process that was killed.
+    let address = server.address;
+    killed.shutdown_timeout(Duration::from_secs(60));
+    drop((ours, server));
+
+    lives.block_on(async {
+        let certificate = grid.coordinator_certificate(SystemTime::now());
+        let again = async {
+            loop {
+                let bound = super::super::Listener::bind(
+                    address,
+                    &grid.authority,
+                    certificate.clone(),
+                    Timing::DEFAULT,
+                );
+                match bound {
+                    Ok(listener) => return listener,
+                    // The killed one still lets go of its socket.
+                    Err(_) => tokio::task::yield_now().await,
+                }
+            }
+        };
+        let _serving = soon(again).await;
+        let (mut writer, _reader) = theirs.open_bi().await.unwrap();
+        writer.write(&crate::message::worker::StreamKind::Control).await.unwrap();
+        assert_eq!(soon(theirs.closed()).await, LostConnection::Forgotten);
+    });
+}
+
 #[tokio::test]
 async fn a_port_in_use_is_named() {
     let grid = Grid::new();
     let server = grid.serve();
     let again = super::super::Listener::bind(
         server.address,
-        grid.authority.certificate(),
+        &grid.authority,
         grid.coordinator_certificate(SystemTime::now()),
         Timing::DEFAULT,
     );

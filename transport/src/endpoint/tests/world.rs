@@ -78,7 +78,7 @@ impl Grid {
     pub(super) fn serve_with(&self, certificate: ServingCertificate) -> Server {
         let listener = Listener::bind(
             (Ipv4Addr::LOCALHOST, 0).into(),
-            self.authority.certificate(),
+            &self.authority,
             certificate.clone(),
             Timing::DEFAULT,
         )
