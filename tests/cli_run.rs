@@ -5,8 +5,8 @@ mod common;
 use std::fs;
 use std::process::Stdio;
 
-use common::{Home, children, until};
-use rustix::process::{Signal, test_kill_process};
+use common::{Home, Service, children, until};
+use rustix::process::{Pid, Signal, test_kill_process};
 
 #[test]
 fn a_job_file_runs_to_its_end_and_prints_what_its_last_stage_prints() {
@@ -154,9 +154,8 @@ fn a_task_gets_no_descriptor_that_the_program_was_started_with() {
     assert_eq!((ended.code, ended.out(), ended.stderr.as_str()), (Some(0), "", ""));
 }
 
-#[test]
-fn ctrl_c_cancels_the_job_kills_its_tasks_and_exits_with_130() {
-    let home = Home::new();
+/// Runs a task that never ends by itself, and returns its pid once it runs.
+fn endless_task(home: &Home) -> (Service, Pid) {
     let script = "echo $$ > pid; exec sleep 1000";
     let (service, _) = home.start(&["run", "--", "sh", "-c", script]);
     let pid_file = home.path().join("pid");
@@ -164,7 +163,13 @@ fn ctrl_c_cancels_the_job_kills_its_tasks_and_exits_with_130() {
         let text = fs::read_to_string(&pid_file).unwrap_or_default();
         text.trim().parse::<i32>().map_err(|error| (error, service.log()))
     });
-    let pid = rustix::process::Pid::from_raw(pid).unwrap();
+    (service, Pid::from_raw(pid).expect("a process has a pid above 0"))
+}
+
+#[test]
+fn ctrl_c_cancels_the_job_kills_its_tasks_and_exits_with_130() {
+    let home = Home::new();
+    let (service, pid) = endless_task(&home);
     assert!(children(service.pid()).contains(&pid));
     service.signal(Signal::INT);
     let (code, log) = service.ended();
@@ -177,14 +182,7 @@ fn ctrl_c_cancels_the_job_kills_its_tasks_and_exits_with_130() {
 #[test]
 fn killing_it_leaves_no_task_behind() {
     let home = Home::new();
-    let script = "echo $$ > pid; exec sleep 1000";
-    let (service, _) = home.start(&["run", "--", "sh", "-c", script]);
-    let pid_file = home.path().join("pid");
-    let pid = until("the task is running", || {
-        let text = fs::read_to_string(&pid_file).unwrap_or_default();
-        text.trim().parse::<i32>().map_err(|error| (error, service.log()))
-    });
-    let pid = rustix::process::Pid::from_raw(pid).unwrap();
+    let (service, pid) = endless_task(&home);
     // The process that does the work, not the small one above it.
     let worker = children(service.pid())[0];
     rustix::process::kill_process(worker, Signal::KILL).unwrap();
