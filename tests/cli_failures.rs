@@ -11,7 +11,8 @@ use std::fs;
 use std::net::UdpSocket;
 use std::path::Path;
 
-use common::{Home, until};
+use common::{Home, children, until};
+use rustix::process::{Pid, Signal};
 use serde_json::{Value, json};
 
 /// Appends its index to the file `log`, then prints a line; takes a while.
@@ -47,6 +48,12 @@ fn done(status: &Value) -> u64 {
     status["tasks"]["done"].as_u64().unwrap()
 }
 
+/// Says whether a process is there, and not merely unreaped by whoever inherited it.
+fn is_running(pid: Pid) -> bool {
+    let status = fs::read_to_string(format!("/proc/{}/status", pid.as_raw_nonzero()));
+    status.is_ok_and(|status| !status.contains("State:\tZ"))
+}
+
 #[test]
 fn what_a_killed_worker_was_running_runs_elsewhere_and_the_output_is_the_same() {
     let home = Home::new();
@@ -65,6 +72,27 @@ fn what_a_killed_worker_was_running_runs_elsewhere_and_the_output_is_the_same() 
     until("the killed worker is lost", || {
         let workers = home.json(&["workers", "--json"]);
         if lost(&workers) { Ok(()) } else { Err(workers) }
+    });
+}
+
+#[test]
+fn tasks_that_die_with_the_small_parent_of_a_worker_are_lost_and_not_failed() {
+    let home = Home::new();
+    let (_coordinator, token) = home.coordinator();
+    let one = home.worker("one", &token);
+    let _two = home.worker("two", &token);
+    let log = home.path().join("log");
+    let job = submit_logged(&home, 120, &log);
+    home.until_job(&job, "both have begun", |status| done(status) >= 20);
+    let below = children(one.pid());
+    assert!(below.len() > 1, "the worker, and a task of it: {below:?}");
+    // The child kills its tasks and itself; that signal is nobody's failure.
+    one.signal(Signal::KILL);
+    assert_eq!(home.run(&["wait", &job]).code, Some(0), "{}", home.ok(&["status", &job]));
+    assert_eq!(home.ok(&["output", &job]), expected(120));
+    until("nothing of it is left", || {
+        let left: Vec<&Pid> = below.iter().filter(|pid| is_running(**pid)).collect();
+        if left.is_empty() { Ok(()) } else { Err(format!("{left:?}")) }
     });
 }
 
