@@ -37,24 +37,19 @@ async fn follow_on(
     seen: &watch::Sender<Option<JobStatus>>,
 ) -> Result<JobStatus, AskError> {
     let mut answers = link.client.ask(&Request::Watch { job: job.clone() }).await?;
-    let mut last: Option<JobStatus> = None;
     loop {
         let status = answers
             .next_of(
                 |answer| if let Answer::Status(status) = answer { Some(*status) } else { None },
             )
             .await?;
-        let Some(status) = status else {
-            // A coordinator that stops ends its answers too.
-            return last.filter(has_ended).ok_or(AskError::Cut);
-        };
+        // A coordinator that stops ends its answers too.
+        let status = status.ok_or(AskError::Cut)?;
         reach.heard(link).await;
         *job = JobRef::Id(status.job.id);
         seen.send_replace(Some(status.clone()));
-        // A stage may be over long before its job is.
-        if has_ended(&status) && !status.job.state.is_ended() {
+        if has_ended(&status) {
             return Ok(status);
         }
-        last = Some(status);
     }
 }
