@@ -10,13 +10,16 @@ use std::sync::Arc;
 use gridctl_jobs::id::{Epoch, JobId, JobNumber, StageId, Token, UserId, WorkerId};
 use gridctl_jobs::range::TaskRange;
 use gridctl_jobs::spec::{ItemList, StageOrder};
+use serde::{Deserialize, Serialize};
 
 use crate::activity::Change;
 use crate::event::{RequestId, SessionId};
 use crate::fact::{Fact, TokenId, UserRole};
 
 /// A fact's place in the journal: the first is 1.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
+#[derive(
+    Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default, Serialize, Deserialize,
+)]
 pub struct FactIndex(pub u64);
 
 /// What a step yields: facts to be made durable, and effects that each wait for one of them.

@@ -2,10 +2,13 @@
 //!
 //! Deliberately absent: anything that walks single tasks where a range would do.
 
+use std::fmt;
 use std::ops::RangeInclusive;
 
 use gridctl_jobs::range::TaskRange;
 use roaring::RoaringBitmap;
+use serde::de::{Error, Visitor};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// Task indexes of one stage, `0..2^32`.
 #[derive(Clone, PartialEq, Debug, Default)]
@@ -84,6 +87,35 @@ impl TaskSet {
     /// Says whether no task is in both.
     pub(crate) fn is_disjoint(&self, other: &Self) -> bool {
         self.bits.is_disjoint(&other.bits)
+    }
+}
+
+/// In roaring's own portable format, as one string of bytes.
+impl Serialize for TaskSet {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut bytes = Vec::with_capacity(self.bits.serialized_size());
+        self.bits.serialize_into(&mut bytes).expect("memory takes what is written to it");
+        serializer.serialize_bytes(&bytes)
+    }
+}
+
+impl<'de> Deserialize<'de> for TaskSet {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Bytes;
+        impl Visitor<'_> for Bytes {
+            type Value = TaskSet;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a compressed bitmap")
+            }
+
+            fn visit_bytes<E: Error>(self, bytes: &[u8]) -> Result<TaskSet, E> {
+                let bits = RoaringBitmap::deserialize_from(bytes).map_err(E::custom)?;
+                let len = bits.len();
+                Ok(TaskSet { bits, len })
+            }
+        }
+        deserializer.deserialize_bytes(Bytes)
     }
 }
 

@@ -3,6 +3,9 @@
 //! [`State::apply`] is its only mutator; recovery, readers' copies and the live coordinator all run it.
 //! Applying a fact that repeats what is known changes nothing but the count of facts.
 //!
+//! As it stands it is also what a snapshot holds: a field that is added, taken away or moved changes the format
+//! of snapshots, which their golden bytes show.
+//!
 //! Deliberately absent: decisions, time, and whatever a restart may forget (sessions, grants, queues:
 //! [`Activity`](crate::activity::Activity)).
 
@@ -11,9 +14,10 @@ use std::collections::BTreeMap;
 use gridctl_jobs::id::{Epoch, JobId, JobNumber, StageId, StageIndex};
 use gridctl_jobs::state::JobState;
 use gridctl_jobs::units::WallMs;
+use serde::{Deserialize, Serialize};
 
 use crate::effect::FactIndex;
-use crate::fact::{Fact, JobSubmitted};
+use crate::fact::{Fact, JobSubmitted, Kept};
 
 pub use self::directory::{
     Directory, EnrolledUser, EnrolledWorker, Identity, JoinToken, LOCAL_ADMIN,
@@ -28,7 +32,7 @@ mod stage;
 mod task;
 
 /// Everything that must survive.
-#[derive(Clone, PartialEq, Debug, Default)]
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
 pub struct State {
     applied: FactIndex,
     epoch: Epoch,
@@ -135,6 +139,11 @@ impl State {
     /// Returns who is enrolled, and the join tokens.
     pub const fn directory(&self) -> &Directory {
         &self.directory
+    }
+
+    /// Lists all output that something here still refers to, in no particular order.
+    pub fn kept(&self) -> impl Iterator<Item = &Kept> {
+        self.jobs.values().flat_map(Job::stages).flat_map(Stage::all_kept)
     }
 
     /// Returns the number that the next job gets.

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use gridctl_jobs::id::{UserId, WorkerId};
 use gridctl_jobs::units::WallMs;
+use serde::{Deserialize, Serialize};
 
 use crate::fact::{Digest, TokenCreated, TokenId, UserRole};
 
@@ -14,7 +15,7 @@ pub const LOCAL_ADMIN: UserId = UserId(0);
 const LOCAL_ADMIN_NAME: &str = "local";
 
 /// Join tokens, workers and users. Ids count up and are never reused; nobody is ever removed.
-#[derive(Clone, PartialEq, Debug)]
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct Directory {
     tokens: BTreeMap<TokenId, JoinToken>,
     workers: BTreeMap<WorkerId, EnrolledWorker>,
@@ -24,7 +25,7 @@ pub struct Directory {
 }
 
 /// A join token.
-#[derive(Clone, PartialEq, Debug)]
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct JoinToken {
     /// How it was made.
     pub created: TokenCreated,
@@ -35,7 +36,7 @@ pub struct JoinToken {
 }
 
 /// A machine.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct EnrolledWorker {
     /// Unique among workers.
     pub name: String,
@@ -46,7 +47,7 @@ pub struct EnrolledWorker {
 }
 
 /// A person, or a program of theirs.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct EnrolledUser {
     /// Unique among users.
     pub name: String,
@@ -59,7 +60,7 @@ pub struct EnrolledUser {
 }
 
 /// What a join token made of its bearer.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Identity {
     /// A machine.
     Worker(WorkerId),

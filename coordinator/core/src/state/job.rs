@@ -6,13 +6,14 @@ use gridctl_jobs::id::{JobId, JobNumber, StageIndex, UserId};
 use gridctl_jobs::spec::JobSpec;
 use gridctl_jobs::state::JobState;
 use gridctl_jobs::units::WallMs;
+use serde::{Deserialize, Serialize};
 
 use super::stage::{Counts, Stage};
 use super::stage_id;
 use crate::fact::{Digest, JobSubmitted, TaskFailed};
 
 /// A job: what was asked for, and how far it has come.
-#[derive(Clone, PartialEq, Debug)]
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct Job {
     id: JobId,
     number: JobNumber,

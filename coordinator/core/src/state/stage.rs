@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use gridctl_jobs::id::{StageId, StageIndex, Token, WorkerId};
 use gridctl_jobs::range::TaskRange;
 use gridctl_jobs::units::WallMs;
+use serde::{Deserialize, Serialize};
 
 use super::task::History;
 use crate::fact::{Kept, RangeDone, Span, TaskDone, TaskFailed};
@@ -16,7 +17,7 @@ use crate::set::TaskSet;
 const EXACT_RECORDS_MAX: usize = 1 << 17;
 
 /// A stage: which of its tasks are done, failed, cancelled or skipped; the others are open.
-#[derive(Clone, PartialEq, Debug)]
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct Stage {
     id: StageId,
     done: TaskSet,
@@ -35,7 +36,7 @@ pub struct Stage {
 }
 
 /// How many tasks are in which state; `total` is the sum of the others and of those still open.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Counts {
     /// All tasks.
     pub total: u64,
@@ -50,7 +51,7 @@ pub struct Counts {
 }
 
 /// Why a stage does not run.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Skipped {
     /// The stage that it needs and that did not succeed.
     pub because: StageIndex,
@@ -59,7 +60,7 @@ pub struct Skipped {
 }
 
 /// A done task that left something behind.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct DoneTask {
     /// Of the grant that it ran under.
     pub token: Token,
@@ -68,7 +69,7 @@ pub struct DoneTask {
 }
 
 /// Who did some tasks, and when.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct DoneRange {
     /// Exclusive.
     pub end: u64,
@@ -81,7 +82,7 @@ pub struct DoneRange {
 }
 
 /// Nothing granted up to `token` commits.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 struct Fence {
     end: u64,
     token: Token,
@@ -178,6 +179,13 @@ impl Stage {
     /// Returns what a done task left behind.
     pub fn kept(&self, index: u64) -> Option<&DoneTask> {
         self.kept.get(&u32::try_from(index).ok()?)
+    }
+
+    /// Lists all output of its tasks that is kept: of done tasks, and of failed attempts.
+    pub(super) fn all_kept(&self) -> impl Iterator<Item = &Kept> {
+        let failed = self.histories.values().flat_map(|history| history.failed());
+        let of_done = self.kept.values().map(|done| &done.kept);
+        of_done.chain(failed.filter_map(|attempt| attempt.kept.as_ref()))
     }
 
     /// Returns the first done task at or above `from` that left something behind.

@@ -2,6 +2,7 @@
 
 use gridctl_jobs::id::{Token, WorkerId};
 use gridctl_jobs::state::Failure;
+use serde::{Deserialize, Serialize};
 
 use crate::fact::{Kept, Span, TaskFailed};
 
@@ -9,7 +10,7 @@ use crate::fact::{Kept, Span, TaskFailed};
 pub const FAILED_ATTEMPTS_KEPT: usize = 3;
 
 /// The failures of one task.
-#[derive(Clone, PartialEq, Debug, Default)]
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
 pub struct History {
     /// Of the last attempt in a fact: nothing up to it counts any more.
     last: Token,
@@ -24,7 +25,7 @@ pub struct History {
 }
 
 /// An attempt that did not succeed.
-#[derive(Clone, PartialEq, Debug)]
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct FailedAttempt {
     /// From 1.
     pub attempt: u32,
