@@ -26,6 +26,8 @@ pub(crate) enum Malformed {
         "the message of a failure has {bytes} bytes, at most {FAILURE_MESSAGE_BYTES_MAX} are allowed"
     )]
     FailureMessage { bytes: usize },
+    #[error("a worker reports a failure that only the coordinator can know: {failure}")]
+    NotAWorkersToSay { failure: Failure },
     #[error(
         "a machine with no cpu at all, or more than {} of them",
         gridctl_jobs::limits::CPUS_MAX
@@ -100,7 +102,7 @@ pub(crate) fn report_item(
     let outcome = match &item.outcome {
         worker::Outcome::Done => event::Outcome::Done { kept },
         worker::Outcome::Failed(failure) => {
-            failure_bounds(failure)?;
+            check_failure(failure)?;
             event::Outcome::Failed { failure: failure.clone(), kept }
         }
     };
@@ -115,17 +117,13 @@ pub(crate) fn report_item(
     })
 }
 
-fn failure_bounds(failure: &Failure) -> Result<(), Malformed> {
-    match failure {
-        Failure::Error { message } | Failure::CouldNotStart { message } => {
-            let bytes = message.len();
-            if bytes > FAILURE_MESSAGE_BYTES_MAX {
-                Err(Malformed::FailureMessage { bytes })
-            } else {
-                Ok(())
-            }
-        }
-        Failure::Exit { .. } | Failure::Signal { .. } | Failure::Timeout => Ok(()),
+fn check_failure(failure: &Failure) -> Result<(), Malformed> {
+    if !failure.kind().is_seen_by_workers() {
+        return Err(Malformed::NotAWorkersToSay { failure: failure.clone() });
+    }
+    match failure.message().map_or(0, str::len) {
+        bytes if bytes > FAILURE_MESSAGE_BYTES_MAX => Err(Malformed::FailureMessage { bytes }),
+        _ => Ok(()),
     }
 }
 
@@ -309,6 +307,21 @@ mod tests {
             refused,
             Err(Malformed::FailureMessage { bytes: FAILURE_MESSAGE_BYTES_MAX + 1 })
         );
+    }
+
+    #[test]
+    fn failures_that_only_the_coordinator_knows_are_refused() {
+        let lost = Failure::WorkerLost { losses: 1, alone: false };
+        for (failure, accepted) in [
+            (Failure::OutOfMemory, true),
+            (Failure::Preempted, true),
+            (lost, false),
+            (Failure::Cancelled, false),
+        ] {
+            let item = item(TaskRange::one(0), worker::Outcome::Failed(failure.clone()));
+            let read = report_item(&item, None);
+            assert_eq!(read.is_ok(), accepted, "{failure}: {read:?}");
+        }
     }
 
     #[test]

@@ -224,6 +224,8 @@ fn view<'a>(
         view.attempts = granted.attempt;
         view.worker = Some(granted.worker);
         view.started_at = granted.started;
+    } else if view.state == TaskState::Cancelled {
+        view.failure = Some(&Failure::Cancelled);
     } else if let Some(last) = failed_attempts.last() {
         show_failed(&mut view, last);
     }
@@ -252,6 +254,10 @@ const fn exit_code(failure: &Failure) -> Option<i32> {
         Failure::Error { .. }
         | Failure::Signal { .. }
         | Failure::Timeout
-        | Failure::CouldNotStart { .. } => None,
+        | Failure::CouldNotStart { .. }
+        | Failure::OutOfMemory
+        | Failure::WorkerLost { .. }
+        | Failure::Preempted
+        | Failure::Cancelled => None,
     }
 }

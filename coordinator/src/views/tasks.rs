@@ -117,10 +117,7 @@ pub(super) fn row(content: &Content, job: &Job, stage: &Stage, view: &TaskView<'
 }
 
 fn text_bytes_of(row: &TaskRow) -> usize {
-    let message = match &row.failure {
-        Some(Failure::Error { message } | Failure::CouldNotStart { message }) => message.len(),
-        Some(Failure::Exit { .. } | Failure::Signal { .. } | Failure::Timeout) | None => 0,
-    };
+    let message = row.failure.as_ref().and_then(Failure::message).map_or(0, str::len);
     row.stage.len() + row.worker.as_ref().map_or(0, String::len) + message
 }
 

@@ -8,7 +8,6 @@ use std::sync::Arc;
 
 use gridctl_jobs::id::{StageId, Token};
 use gridctl_jobs::range::TaskRange;
-use gridctl_jobs::state::Failure;
 use gridctl_jobs::units::WallMs;
 use gridctl_transport::message::worker::{
     INLINE_OUTPUT_BYTES_MAX, Outcome, Output, Report, ReportItem, UploadId,
@@ -272,11 +271,8 @@ impl Item {
     /// What it takes without its output.
     fn plain_bytes(&self) -> usize {
         let message = match &self.outcome {
-            Outcome::Failed(Failure::Error { message } | Failure::CouldNotStart { message }) => {
-                message.len()
-            }
-            Outcome::Failed(Failure::Exit { .. } | Failure::Signal { .. } | Failure::Timeout)
-            | Outcome::Done => 0,
+            Outcome::Failed(failure) => failure.message().map_or(0, str::len),
+            Outcome::Done => 0,
         };
         REPORT_ITEM_BYTES + message
     }

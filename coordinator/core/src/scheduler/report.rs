@@ -8,7 +8,7 @@ use gridctl_jobs::id::{StageId, Token, WorkerId};
 use gridctl_jobs::limits::FAILURE_MESSAGE_BYTES_MAX;
 use gridctl_jobs::planted::{Bug, is_on};
 use gridctl_jobs::range::TaskRange;
-use gridctl_jobs::state::Failure;
+use gridctl_jobs::state::{Failure, FailureKind};
 
 use super::limits::{HELD_BACK_MAX, START_TRIES};
 use super::retry::delay_ms;
@@ -161,7 +161,7 @@ impl Scheduler {
         let known = self.state.stage(stage).expect("what runs is in the state");
         let history = known.history(u64::from(index)).expect("it has just failed");
         let (attempt, spent) = (history.attempts() + 1, history.spent());
-        if is_charged(failure) {
+        if failure.kind().is_own() {
             let delay_ms = delay_ms(self.config.seed, stage, index, spent);
             let at = MonoMs(cx.now.mono.0.saturating_add(delay_ms));
             if let Some(runnable) = self.stages.get_mut(&stage) {
@@ -185,8 +185,12 @@ impl Scheduler {
         let Some((job, known)) = known else { return true };
         let spec = super::runnable::stage_spec(job.spec(), known);
         let history = known.history(u64::from(index));
-        if is_charged(failure) {
+        let kind = failure.kind();
+        if kind.is_own() {
             return history.map_or(0, crate::state::History::spent) >= spec.retries;
+        }
+        if kind != FailureKind::CouldNotStart {
+            return false;
         }
         let refused = history.map_or(&[][..], crate::state::History::could_not_start);
         let again = refused.contains(&worker);
@@ -272,17 +276,6 @@ impl Scheduler {
     }
 }
 
-/// Says whether a failure spends one of the task's retries.
-const fn is_charged(failure: &Failure) -> bool {
-    match failure {
-        Failure::Exit { .. }
-        | Failure::Error { .. }
-        | Failure::Signal { .. }
-        | Failure::Timeout => true,
-        Failure::CouldNotStart { .. } => false,
-    }
-}
-
 /// Cuts a message that is longer than what is kept.
 fn bounded(failure: &Failure) -> Failure {
     let cut = |message: &String| {
@@ -295,7 +288,13 @@ fn bounded(failure: &Failure) -> Failure {
     match failure {
         Failure::Error { message } => Failure::Error { message: cut(message) },
         Failure::CouldNotStart { message } => Failure::CouldNotStart { message: cut(message) },
-        Failure::Exit { .. } | Failure::Signal { .. } | Failure::Timeout => failure.clone(),
+        Failure::Exit { .. }
+        | Failure::Signal { .. }
+        | Failure::Timeout
+        | Failure::OutOfMemory
+        | Failure::WorkerLost { .. }
+        | Failure::Preempted
+        | Failure::Cancelled => failure.clone(),
     }
 }
 

@@ -1,7 +1,7 @@
 //! What is kept of single tasks: only where one differs from its range.
 
 use gridctl_jobs::id::{Token, WorkerId};
-use gridctl_jobs::state::Failure;
+use gridctl_jobs::state::{Failure, FailureKind};
 use serde::{Deserialize, Serialize};
 
 use crate::fact::{Kept, Span, TaskFailed};
@@ -70,16 +70,12 @@ impl History {
     pub(super) fn add(&mut self, fact: &TaskFailed) {
         self.last = fact.token;
         self.attempts = self.attempts.max(fact.attempt);
-        match &fact.failure {
-            Failure::CouldNotStart { message: _ } => {
-                if !self.could_not_start.contains(&fact.worker) {
-                    self.could_not_start.push(fact.worker);
-                }
-            }
-            Failure::Exit { .. }
-            | Failure::Error { .. }
-            | Failure::Signal { .. }
-            | Failure::Timeout => self.spent += 1,
+        let kind = fact.failure.kind();
+        if kind.is_own() {
+            self.spent += 1;
+        } else if kind == FailureKind::CouldNotStart && !self.could_not_start.contains(&fact.worker)
+        {
+            self.could_not_start.push(fact.worker);
         }
         if self.failed.len() == FAILED_ATTEMPTS_KEPT {
             self.failed.remove(0);

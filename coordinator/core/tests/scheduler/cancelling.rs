@@ -4,7 +4,7 @@ use gridctl_core::effect::{Refusal, Reply};
 use gridctl_core::event::{Caller, Outcome};
 use gridctl_core::fact::UserRole;
 use gridctl_jobs::id::{JobId, JobNumber, UserId};
-use gridctl_jobs::state::TaskState;
+use gridctl_jobs::state::{Failure, TaskState};
 use gridctl_jobs::units::Cpus;
 
 use crate::specs::{job, retries, stage, tasks};
@@ -42,6 +42,8 @@ fn nothing_granted_before_a_cancel_ever_commits() {
     world.report(late);
     assert_eq!(world.recorded(), ["done 1/main 0 by w1", "done 1/main 3 by w1", "job 1 cancelled"]);
     assert_eq!(world.tasks_in(main, TaskState::Cancelled), [1, 2]);
+    let cancelled = world.task(main, 1);
+    assert_eq!((cancelled.failure, cancelled.exit_code), (Some(&Failure::Cancelled), None));
 }
 
 #[test]

@@ -143,3 +143,29 @@ fn attempts_are_counted_on_after_a_restart() {
         [("1/main 0".to_owned(), 1), ("1/main 1".to_owned(), 2), ("1/main 2..4".to_owned(), 1)]
     );
 }
+
+#[test]
+fn running_out_of_memory_is_a_failure_of_the_task() {
+    let mut world = World::new();
+    world.worker(Cpus::whole(1));
+    let main = nth(world.submit(job([retries(1, stage("main", 1))])), 0);
+    world.failed(main, 0, Failure::OutOfMemory);
+    assert_eq!(world.recorded(), ["failed 1/main 0 out of memory"]);
+    world.pass(1_000);
+    world.failed(main, 0, Failure::OutOfMemory);
+    assert_eq!(world.recorded(), ["failed 1/main 0 out of memory for good", "job 1 failed"]);
+}
+
+#[test]
+fn a_task_that_was_preempted_runs_again_without_spending_retries() {
+    let mut world = World::new();
+    world.worker(Cpus::whole(1));
+    let main = nth(world.submit(tasks(1)), 0);
+    for attempt in 2..9 {
+        world.failed(main, 0, Failure::Preempted);
+        assert_eq!(world.granted(), [(1, "1/main 0".to_owned(), attempt)]);
+    }
+    assert_eq!(world.stage(main).history(0).unwrap().spent(), 0);
+    world.done(main, range(0, 1), 1);
+    assert_eq!(world.job_state(main.job), JobState::Done);
+}
