@@ -32,6 +32,10 @@ pub enum DiskAction {
     Write,
     /// Sets a file's length.
     Resize,
+    /// Takes room for a file ahead of its content.
+    Allocate,
+    /// Asks how much room there is.
+    Measure,
     /// Gives a file another name.
     Rename,
     /// Removes a file.
@@ -45,6 +49,18 @@ impl DiskError {
     pub(crate) fn new(action: DiskAction, path: &Path, source: io::Error) -> Self {
         Self { action, path: path.to_owned(), source }
     }
+
+    /// Says whether the disk had no room for it: full, over a quota, without an inode left, or read-only. The
+    /// same may be tried again then, once there is room. Never of a sync: what that lost stays lost.
+    pub fn is_no_room(&self) -> bool {
+        let no_room = matches!(
+            self.source.kind(),
+            io::ErrorKind::StorageFull
+                | io::ErrorKind::QuotaExceeded
+                | io::ErrorKind::ReadOnlyFilesystem
+        );
+        no_room && self.action != DiskAction::Sync
+    }
 }
 
 impl fmt::Display for DiskAction {
@@ -56,6 +72,8 @@ impl fmt::Display for DiskAction {
             Self::Read => "read",
             Self::Write => "write to",
             Self::Resize => "resize",
+            Self::Allocate => "take room for",
+            Self::Measure => "measure the disk of",
             Self::Rename => "rename",
             Self::Remove => "remove",
             Self::Sync => "sync",

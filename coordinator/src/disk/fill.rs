@@ -14,7 +14,16 @@ pub(crate) fn zero_fill(file: &dyn DiskFile, from: u64, to: u64) -> Result<(), D
     if from >= to {
         return Ok(());
     }
-    let most = FILL_BYTES.min(to - from);
+    write_zeros(file, from, to)?;
+    file.sync_data()
+}
+
+/// Writes zeros over `from..to`, without a sync.
+///
+/// # Errors
+/// [`DiskError`] where writing fails.
+pub(crate) fn write_zeros(file: &dyn DiskFile, from: u64, to: u64) -> Result<(), DiskError> {
+    let most = FILL_BYTES.min(to.saturating_sub(from));
     let zeros = vec![0u8; usize::try_from(most).expect("at most FILL_BYTES")];
     let mut at = from;
     while at < to {
@@ -22,5 +31,5 @@ pub(crate) fn zero_fill(file: &dyn DiskFile, from: u64, to: u64) -> Result<(), D
         file.write_all_at(at, &zeros[..usize::try_from(step).expect("at most FILL_BYTES")])?;
         at += step;
     }
-    file.sync_data()
+    Ok(())
 }

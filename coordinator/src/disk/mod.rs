@@ -18,4 +18,4 @@ pub(crate) use fill::zero_fill;
 pub use real::{OpenDiskError, RealDisk};
 #[cfg(any(test, feature = "sim"))]
 pub use sim::{CrashSeed, SimDisk};
-pub use traits::{Disk, DiskFile};
+pub use traits::{Disk, DiskFile, FreeSpace};

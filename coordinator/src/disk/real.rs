@@ -7,10 +7,12 @@ use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rustix::fs::{FlockOperation, flock};
+use rustix::fs::{FallocateFlags, FlockOperation, StatVfsMountFlags, fallocate, flock, statvfs};
+use rustix::io::Errno;
 
 use super::error::{DiskAction, DiskError};
-use super::traits::{Disk, DiskFile};
+use super::fill::write_zeros;
+use super::traits::{Disk, DiskFile, FreeSpace};
 
 /// The file whose lock says that the directory is in use.
 const LOCK_FILE: &str = "lock";
@@ -60,7 +62,7 @@ impl RealDisk {
             .map_err(|source| DiskError::new(DiskAction::Open, &path, source))?;
         match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => {}
-            Err(error) if error == rustix::io::Errno::WOULDBLOCK => {
+            Err(error) if error == Errno::WOULDBLOCK => {
                 return Err(OpenDiskError::InUse {
                     path: root.to_owned(),
                     holder: read_holder(&mut lock),
@@ -68,8 +70,13 @@ impl RealDisk {
             }
             Err(error) => return Err(DiskError::new(DiskAction::Open, &path, error.into()).into()),
         }
-        write_holder(&mut lock)
-            .map_err(|source| DiskError::new(DiskAction::Write, &path, source))?;
+        // Only for the message to whoever comes second: on a full disk it says nothing.
+        match write_holder(&mut lock)
+            .map_err(|source| DiskError::new(DiskAction::Write, &path, source))
+        {
+            Err(error) if !error.is_no_room() => return Err(error.into()),
+            Ok(()) | Err(_) => {}
+        }
         Ok(Self { root: root.to_owned(), _lock: lock })
     }
 
@@ -130,6 +137,18 @@ impl Disk for RealDisk {
         sync_dir(&self.locate(dir))
     }
 
+    fn free(&self) -> Result<FreeSpace, DiskError> {
+        let found = statvfs(&self.root)
+            .map_err(|error| DiskError::new(DiskAction::Measure, &self.root, error.into()))?;
+        // A file system that does not count blocks or files says that it has none at all.
+        let bounded = |all, left| if all == 0 { u64::MAX } else { left };
+        Ok(FreeSpace {
+            bytes: bounded(found.f_blocks, found.f_bavail.saturating_mul(found.f_frsize)),
+            files: bounded(found.f_files, found.f_favail),
+            is_read_only: found.f_flag.contains(StatVfsMountFlags::RDONLY),
+        })
+    }
+
     fn locate(&self, path: &str) -> PathBuf {
         self.root.join(path)
     }
@@ -163,6 +182,14 @@ impl DiskFile for RealFile {
 
     fn set_len(&self, bytes: u64) -> Result<(), DiskError> {
         self.file.set_len(bytes).map_err(self.error(DiskAction::Resize))
+    }
+
+    fn allocate(&self, bytes: u64) -> Result<(), DiskError> {
+        match fallocate(&self.file, FallocateFlags::empty(), 0, bytes) {
+            // Where the file system cannot take room, zeros take it.
+            Err(Errno::OPNOTSUPP) => write_zeros(self, 0, bytes),
+            taken => taken.map_err(|error| self.error(DiskAction::Allocate)(error.into())),
+        }
     }
 
     fn sync_data(&self) -> Result<(), DiskError> {

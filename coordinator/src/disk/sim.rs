@@ -2,7 +2,12 @@
 //!
 //! What was not synced when it crashes is kept, lost, or torn at sectors, by a seed; creates, renames and
 //! removes of a directory that was not synced are kept up to some point in their order, as a journaling
-//! file system does. A crash can be set for the middle of any operation, a failure for any sync.
+//! file system does. A crash can be set for the middle of any operation, a failure for any sync. It can be
+//! full, out of files, or read-only.
+
+mod capacity;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 use std::io;
@@ -10,7 +15,8 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use super::error::{DiskAction, DiskError};
-use super::traits::{Disk, DiskFile};
+use super::traits::{Disk, DiskFile, FreeSpace};
+use capacity::Capacity;
 
 /// What is written whole: less than any device does, so that small frames tear as well.
 const SECTOR_BYTES: usize = 64;
@@ -45,6 +51,7 @@ struct World {
     changes: u64,
     crash_at: Option<u64>,
     fail_syncs: bool,
+    capacity: Capacity,
     down: bool,
 }
 
@@ -105,6 +112,23 @@ impl SimDisk {
     /// Lets every sync from now on fail, or not.
     pub fn set_failing_syncs(&self, fail: bool) {
         self.lock().fail_syncs = fail;
+    }
+
+    /// Lets the files together grow to `bytes` at most: more is an error of no room, of which as much is written
+    /// as fits. Bytes that are there can be written over. `None` takes the bound away.
+    pub fn set_capacity(&self, bytes: Option<u64>) {
+        self.lock().capacity.bytes = bytes;
+    }
+
+    /// Lets there be `files` at most; `None` takes the bound away.
+    pub fn set_files_max(&self, files: Option<usize>) {
+        self.lock().capacity.files = files;
+    }
+
+    /// Lets every write and change of names from now on be refused, as a file system does that was remounted
+    /// read-only, or not. Syncs succeed: a remount writes out what it has taken.
+    pub fn set_read_only(&self, is_read_only: bool) {
+        self.lock().capacity.is_read_only = is_read_only;
     }
 
     /// Returns what the file `path` holds now, synced or not.
@@ -281,6 +305,7 @@ impl Disk for SimDisk {
 
     fn create(&self, path: &str) -> Result<Arc<dyn DiskFile>, DiskError> {
         self.change_names(DiskAction::Create, path, |world| {
+            world.takes_name(Some(path))?;
             let file = Inode(world.files.len());
             world.files.push(Content::default());
             world.rename(NameChange::Create { path: path.to_owned(), file });
@@ -300,6 +325,7 @@ impl Disk for SimDisk {
 
     fn rename(&self, from: &str, to: &str) -> Result<(), DiskError> {
         self.change_names(DiskAction::Rename, from, |world| {
+            world.takes_name(None)?;
             world.exists(from)?;
             world.rename(NameChange::Rename { from: from.to_owned(), to: to.to_owned() });
             Ok(())
@@ -308,6 +334,7 @@ impl Disk for SimDisk {
 
     fn remove(&self, path: &str) -> Result<(), DiskError> {
         self.change_names(DiskAction::Remove, path, |world| {
+            world.takes_name(None)?;
             world.exists(path)?;
             world.rename(NameChange::Remove { path: path.to_owned() });
             Ok(())
@@ -330,6 +357,12 @@ impl Disk for SimDisk {
             });
             Ok(())
         })
+    }
+
+    fn free(&self) -> Result<FreeSpace, DiskError> {
+        let world = self.lock();
+        let measured = world.power_on().map(|()| world.free());
+        measured.map_err(|source| self.error(DiskAction::Measure, "", source))
     }
 
     fn locate(&self, path: &str) -> PathBuf {
@@ -368,14 +401,16 @@ impl SimFile {
         let mut world = self.disk.lock();
         let was_alive = self.alive(&world).is_ok();
         let begun = world.begin_change();
+        let (change, fits) = world.fit(self.file, change);
         // The write in whose middle the power fails may still reach the device.
-        if was_alive {
+        if let Some(change) = change.filter(|_| was_alive) {
             let content = &mut world.files[self.file.0];
             change.apply(&mut content.now);
             content.unsynced.push(change);
         }
         begun
             .and_then(|()| self.alive(&world))
+            .and(fits)
             .map_err(|source| self.disk.error(action, &self.path, source))
     }
 
@@ -413,6 +448,12 @@ impl DiskFile for SimFile {
         self.change(DiskAction::Resize, DataChange::Resize { bytes })
     }
 
+    fn allocate(&self, bytes: u64) -> Result<(), DiskError> {
+        let bytes = usize::try_from(bytes).expect("simulated files fit in memory");
+        let has = self.read(|content| Ok(content.now.len()))?;
+        self.change(DiskAction::Allocate, DataChange::Resize { bytes: bytes.max(has) })
+    }
+
     fn sync_data(&self) -> Result<(), DiskError> {
         let mut world = self.disk.lock();
         let synced = world.begin_change().and_then(|()| self.alive(&world)).and_then(|()| {
@@ -424,58 +465,5 @@ impl DiskFile for SimFile {
             Ok(())
         });
         synced.map_err(|source| self.disk.error(DiskAction::Sync, &self.path, source))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn synced_data_survives_every_crash_and_unsynced_data_only_some() {
-        let mut kept = 0;
-        for seed in 0..64 {
-            let disk = SimDisk::new();
-            let file = disk.create("d/f").unwrap();
-            file.write_all_at(0, &[1; 600]).unwrap();
-            file.sync_data().unwrap();
-            disk.sync_dir("d").unwrap();
-            file.write_all_at(0, &[2; 600]).unwrap();
-            disk.crash(CrashSeed(seed));
-            assert!(file.len().is_err(), "a handle outlived the crash");
-            let content = disk.content("d/f").unwrap();
-            assert_eq!(content.len(), 600);
-            assert!(content.iter().all(|byte| [1, 2].contains(byte)));
-            kept += usize::from(content[0] == 2);
-        }
-        assert!((1..64).contains(&kept), "{kept} of 64");
-    }
-
-    #[test]
-    fn unsynced_names_are_lost_from_some_point_on() {
-        let mut seen = std::collections::BTreeSet::new();
-        for seed in 0..64 {
-            let disk = SimDisk::new();
-            disk.create("d/a").unwrap();
-            disk.rename("d/a", "d/b").unwrap();
-            disk.crash(CrashSeed(seed));
-            seen.insert(disk.list("d").unwrap());
-        }
-        let names = |name: &str| vec![name.to_owned()];
-        assert_eq!(seen, [vec![], names("a"), names("b")].into());
-    }
-
-    #[test]
-    fn power_fails_in_the_change_that_was_chosen() {
-        let disk = SimDisk::new();
-        let file = disk.create("d/f").unwrap();
-        disk.crash_in(2);
-        file.write_all_at(0, b"x").unwrap();
-        file.sync_data().unwrap_err();
-        assert!(disk.is_down());
-        disk.list("d").unwrap_err();
-        disk.crash(CrashSeed(1));
-        assert!(!disk.is_down());
-        disk.list("d").unwrap();
     }
 }

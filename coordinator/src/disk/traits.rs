@@ -53,8 +53,25 @@ pub trait Disk: Send + Sync + fmt::Debug {
     /// [`DiskError`] where the system refuses; what is durable then is not known.
     fn sync_dir(&self, dir: &str) -> Result<(), DiskError>;
 
+    /// Measures what the file system has left.
+    ///
+    /// # Errors
+    /// [`DiskError`] where the system does not say.
+    fn free(&self) -> Result<FreeSpace, DiskError>;
+
     /// Returns how a person finds `path`, for messages.
     fn locate(&self, path: &str) -> PathBuf;
+}
+
+/// What a file system has left.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct FreeSpace {
+    /// Bytes that we may still use; `u64::MAX` where the file system has no such bound.
+    pub bytes: u64,
+    /// Files that can still be made; `u64::MAX` where the file system has no such bound.
+    pub files: u64,
+    /// Nothing can be written at all.
+    pub is_read_only: bool,
 }
 
 /// A file of a [`Disk`]; reading and writing may go on from several threads at once.
@@ -75,7 +92,8 @@ pub trait DiskFile: Send + Sync + fmt::Debug {
     /// Writes all of `bytes` at `offset`; the file grows where needed.
     ///
     /// # Errors
-    /// [`DiskError`] where the system refuses; part of it may have been written.
+    /// [`DiskError`] where the system refuses; part of it may have been written. Over bytes that were written
+    /// before there is always room, but on file systems that never write in place.
     fn write_all_at(&self, offset: u64, bytes: &[u8]) -> Result<(), DiskError>;
 
     /// Cuts the file to `bytes`, or extends it with zeros.
@@ -83,6 +101,13 @@ pub trait DiskFile: Send + Sync + fmt::Debug {
     /// # Errors
     /// [`DiskError`] where the system refuses.
     fn set_len(&self, bytes: u64) -> Result<(), DiskError>;
+
+    /// Takes room for the first `bytes` of the file, which grows to that length with zeros. What it takes is free
+    /// again once the file is removed.
+    ///
+    /// # Errors
+    /// [`DiskError`] where the system refuses; part of the room may have been taken.
+    fn allocate(&self, bytes: u64) -> Result<(), DiskError>;
 
     /// Makes durable what was written, and the length where that changed (`fdatasync`).
     ///
