@@ -6,15 +6,17 @@
 //! seed like everything else; after every step the [`invariants`] are checked, and once the faults stop,
 //! everything must end.
 //!
-//! Deliberately absent: threads, real time, and any chance that does not come from the seed.
+//! Deliberately absent: threads within a seed, real time, and any chance that does not come from the seed.
 #![warn(missing_docs)]
 
+mod batch;
 mod client;
 mod coordinator;
 mod coverage;
 mod disturb;
 mod executor;
 mod faults;
+mod hunt;
 pub mod invariants;
 mod kept;
 mod network;
@@ -28,5 +30,7 @@ mod verdict;
 mod worker;
 mod world;
 
+pub use batch::{Batch, Failure, Plan, run_all};
 pub use coverage::{Coverage, Group};
+pub use hunt::{WITHIN_SCHEDULES, hunt, part_of};
 pub use run::{Checks, Outcome, Settings, run};
