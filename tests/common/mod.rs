@@ -6,6 +6,9 @@
 )]
 #![allow(dead_code, reason = "each test program uses another part of it")]
 
+pub(crate) mod hosts;
+pub(crate) mod relay;
+
 use std::fmt::Debug;
 use std::fs::{self, File};
 use std::io::{BufRead as _, BufReader};
@@ -27,6 +30,8 @@ const LOOK_EVERY: Duration = Duration::from_millis(10);
 /// A home directory with XDG directories below it, so that no test sees another or the person who runs it.
 pub(crate) struct Home {
     directory: TempDir,
+    /// What stands before each command: how it gets where it runs.
+    prefix: Vec<String>,
 }
 
 /// A command that has ended.
@@ -45,7 +50,12 @@ pub(crate) struct Service {
 
 impl Home {
     pub(crate) fn new() -> Self {
-        Self { directory: TempDir::new().unwrap() }
+        Self::on(Vec::new())
+    }
+
+    /// Makes a home whose commands all run behind `prefix`.
+    pub(crate) fn on(prefix: Vec<String>) -> Self {
+        Self { directory: TempDir::new().unwrap(), prefix }
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -62,9 +72,11 @@ impl Home {
 
     /// Prepares a command that sees nothing but this home.
     pub(crate) fn command(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_gridctl"));
+        let words = self.prefix.iter().map(String::as_str);
+        let mut words = words.chain([env!("CARGO_BIN_EXE_gridctl")]).chain(args.iter().copied());
+        let mut command = Command::new(words.next().unwrap());
         command
-            .args(args)
+            .args(words)
             .env_clear()
             .env("PATH", std::env::var_os("PATH").unwrap())
             .env("HOME", self.path())
@@ -124,7 +136,12 @@ impl Home {
 
     /// Starts a coordinator with a short lease, and returns it with its join token once it serves.
     pub(crate) fn coordinator(&self) -> (Service, String) {
-        let args = ["coordinator", "--listen", "127.0.0.1:0", "--lease", "2s"];
+        self.coordinator_with(&["--lease", "2s"])
+    }
+
+    /// Starts a coordinator on a port of loopback, and returns it with its join token once it serves.
+    pub(crate) fn coordinator_with(&self, options: &[&str]) -> (Service, String) {
+        let args = [&["coordinator", "--listen", "127.0.0.1:0"], options].concat();
         let (service, lines) = self.start(&args);
         let Ok(line) = lines.recv_timeout(DEADLINE) else { panic!("no line: {}", service.log()) };
         let token = line.strip_prefix("gridctl worker --join ").unwrap_or_else(|| panic!("{line}"));
