@@ -51,6 +51,8 @@ pub(crate) enum Command {
     Wait(Wait),
     Output(Output),
     Cancel(Cancel),
+    Retry(Retry),
+    Forget(Forget),
     Explain(Explain),
     Workers(Workers),
     Coordinator(CoordinatorOptions),
@@ -182,6 +184,35 @@ pub(crate) struct Cancel {
     pub grid: GridOption,
 }
 
+/// Runs again what failed, was cancelled, or was skipped because of it
+///
+/// What waits or runs is left alone. Retries and lost workers are counted anew; attempts are numbered on.
+#[derive(Debug, Args)]
+#[command(after_help = SELECTOR_HELP)]
+pub(crate) struct Retry {
+    /// The job, a stage of it, or some tasks
+    #[arg(value_name = "JOB", value_parser = values::selector)]
+    pub target: Selector,
+    /// Run again what is done, too: everything that has ended
+    #[arg(long)]
+    pub all: bool,
+    #[command(flatten)]
+    pub grid: GridOption,
+}
+
+/// Forgets a job that has ended, with everything that it left behind
+///
+/// Its number is never used again, and its id not for 30 days.
+#[derive(Debug, Args)]
+#[command(after_help = SELECTOR_HELP)]
+pub(crate) struct Forget {
+    /// The job
+    #[arg(value_name = "JOB", value_parser = values::job)]
+    pub job: JobSelector,
+    #[command(flatten)]
+    pub grid: GridOption,
+}
+
 /// Says why a job is not running, stage by stage, and the nearest fix
 #[derive(Debug, Args)]
 #[command(after_help = SELECTOR_HELP)]
@@ -196,12 +227,37 @@ pub(crate) struct Explain {
     pub grid: GridOption,
 }
 
-/// Lists the workers of the grid
+/// Lists the workers of the grid, or lets one drain or resume
 #[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct Workers {
+    #[command(subcommand)]
+    pub command: Option<WorkersCommand>,
     /// Print one JSON document instead of a table
     #[arg(long)]
     pub json: bool,
+    #[command(flatten)]
+    pub grid: GridOption,
+}
+
+/// What can be done with a worker.
+#[derive(Debug, Subcommand)]
+pub(crate) enum WorkersCommand {
+    /// Lets a worker finish what it runs, and gives it nothing new (admins only)
+    ///
+    /// What it has not begun goes to others. It holds over restarts of the worker and of the coordinator,
+    /// until the worker is resumed.
+    Drain(OneWorker),
+    /// Gives a worker work again (admins only)
+    Resume(OneWorker),
+}
+
+/// A worker.
+#[derive(Debug, Args)]
+pub(crate) struct OneWorker {
+    /// Its name or its id, as `gridctl workers` shows them
+    #[arg(value_name = "WORKER")]
+    pub worker: String,
     #[command(flatten)]
     pub grid: GridOption,
 }

@@ -4,12 +4,14 @@ mod cancel;
 mod check;
 mod coordinator;
 mod explain;
+mod forget;
 mod job_source;
 mod jobs;
 mod log;
 mod login;
 mod output;
 mod report;
+mod retry;
 mod run;
 mod selection;
 mod signals;
@@ -70,6 +72,8 @@ fn perform(command: Command, screen: Screen) -> Result<ExitCode, CommandError> {
         Command::Wait(args) => block_on(wait::wait(args, screen)),
         Command::Output(args) => block_on(output::output(args, screen)),
         Command::Cancel(args) => block_on(cancel::cancel(args, screen)),
+        Command::Retry(args) => block_on(retry::retry(args, screen)),
+        Command::Forget(args) => block_on(forget::forget(args, screen)),
         Command::Explain(args) => block_on(explain::explain(args)),
         Command::Workers(args) => block_on(workers::workers(args, screen)),
         Command::Coordinator(options) => coordinator::coordinator(options, screen),

@@ -19,6 +19,10 @@ pub const DEFAULT_GRID_NAME: &str = "grid";
 pub const LEASE_MIN: Duration = Duration::from_millis(500);
 /// A longer one would keep the work of a lost machine waiting for a day.
 pub const LEASE_MAX: Duration = Duration::from_secs(24 * 3600);
+/// Jobs that are kept for less might as well not be: nobody could see how they ended.
+pub const KEEP_ENDED_MIN: Duration = Duration::from_secs(1);
+/// Longer is for ever, which is what leaving it out says.
+pub const KEEP_ENDED_MAX: Duration = Duration::from_secs(100 * 366 * 24 * 3600);
 /// Heartbeats in one lease unless told otherwise: two may be lost.
 const HEARTBEATS_PER_LEASE: u32 = 3;
 /// More often costs cpu for nothing: leases are not that short.
@@ -44,6 +48,8 @@ pub struct Settings {
     pub lease: Duration,
     /// How often a worker says that it is there: 50 ms to half a lease; a third of the lease where `None`.
     pub heartbeat: Option<Duration>,
+    /// How long jobs are kept after their end: a second to 100 years; for ever where `None`.
+    pub keep_ended: Option<Duration>,
     /// What the grid is called; where `None`, as the data directory has it, else [`DEFAULT_GRID_NAME`].
     pub grid: Option<String>,
 }
@@ -74,6 +80,15 @@ pub enum ConfigError {
         heartbeat: Duration,
         /// The lease beside it.
         lease: Duration,
+    },
+    /// The retention is not between its bounds.
+    #[error(
+        "ended jobs are kept from 1s to 100 years, not {}ms; to keep them for ever, leave it out",
+        keep_ended.as_millis()
+    )]
+    KeepEnded {
+        /// What was asked for.
+        keep_ended: Duration,
     },
     /// An advertised address is not `HOST:PORT`.
     #[error("`{address}` is not HOST:PORT, as in `10.0.0.5:7443` or `[fd00::5]:7443`")]
@@ -106,6 +121,7 @@ impl Settings {
             advertise: Vec::new(),
             lease: DEFAULT_LEASE,
             heartbeat: None,
+            keep_ended: None,
             grid: None,
         }
     }
@@ -124,6 +140,10 @@ impl CoordinatorConfig {
         let heartbeat = settings.heartbeat.unwrap_or(lease / HEARTBEATS_PER_LEASE);
         if heartbeat < HEARTBEAT_MIN || heartbeat > lease / 2 {
             return Err(ConfigError::Heartbeat { heartbeat, lease });
+        }
+        let kept = KEEP_ENDED_MIN..=KEEP_ENDED_MAX;
+        if let Some(keep_ended) = settings.keep_ended.filter(|keep| !kept.contains(keep)) {
+            return Err(ConfigError::KeepEnded { keep_ended });
         }
         if settings.advertise.len() > ADVERTISED_MAX {
             return Err(ConfigError::TooManyAddresses { count: settings.advertise.len() });
@@ -146,6 +166,11 @@ impl CoordinatorConfig {
     /// Returns the lease, in milliseconds.
     pub fn lease_ms(&self) -> u64 {
         whole_ms(self.settings.lease)
+    }
+
+    /// Returns how long jobs are kept after their end, in milliseconds; for ever where `None`.
+    pub fn keep_ended_ms(&self) -> Option<u64> {
+        self.settings.keep_ended.map(whole_ms)
     }
 
     /// Returns how often workers say that they are there, in milliseconds.
@@ -177,7 +202,7 @@ fn is_host_and_port(address: &str) -> bool {
 }
 
 fn whole_ms(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).expect("both durations were checked to be at most a day")
+    u64::try_from(duration.as_millis()).expect("every duration was checked to be at most 100 years")
 }
 
 #[cfg(test)]
@@ -208,6 +233,18 @@ mod tests {
             let lease = DEFAULT_LEASE;
             let result = checked(|s| s.heartbeat = Some(heartbeat));
             assert_eq!(result, Err(ConfigError::Heartbeat { heartbeat, lease }));
+        }
+    }
+
+    #[test]
+    fn retention_is_between_a_second_and_for_ever() {
+        assert_eq!(checked(|_| {}).expect("valid").keep_ended_ms(), None);
+        let week = Duration::from_secs(7 * 24 * 3600);
+        let config = checked(|settings| settings.keep_ended = Some(week)).expect("valid");
+        assert_eq!(config.keep_ended_ms(), Some(7 * 24 * 3_600_000));
+        for keep_ended in [Duration::ZERO, Duration::from_millis(999), Duration::MAX] {
+            let refused = checked(|settings| settings.keep_ended = Some(keep_ended));
+            assert_eq!(refused, Err(ConfigError::KeepEnded { keep_ended }));
         }
     }
 

@@ -186,25 +186,37 @@ pub(crate) fn refused(refusal: &Refusal) -> Refused {
         Refusal::OtherContent { .. }
         | Refusal::BadJob(_)
         | Refusal::AlreadyEnded { .. }
+        | Refusal::NotEnded { .. }
+        | Refusal::NothingToRetry { .. }
+        | Refusal::NothingEnded { .. }
+        | Refusal::InUse { .. }
+        | Refusal::StillSkipped { .. }
+        | Refusal::Forgotten { .. }
         | Refusal::BadToken
         | Refusal::TokenExpired
         | Refusal::TokenUsedUp
         | Refusal::BadName => RefusedKind::Invalid,
-        Refusal::NoSuchJob | Refusal::NoSuchTask { .. } | Refusal::NoSuchToken => {
-            RefusedKind::NotFound
-        }
+        Refusal::NoSuchJob
+        | Refusal::NoSuchTask { .. }
+        | Refusal::NoSuchToken
+        | Refusal::NoSuchWorker => RefusedKind::NotFound,
         Refusal::NotYours { .. } | Refusal::AdminOnly => RefusedKind::Role,
         Refusal::TooManyJobs { .. } => RefusedKind::Overloaded,
     };
     Refused { kind, message: refusal.to_string() }
 }
 
-/// Writes the answer to a submission, a cancel, or the revocation of a token. The creation of a token and an
-/// enrolment are answered by those who asked, who alone have what else belongs to the answer.
+/// Writes the answer to a request that changes something. The creation of a token and an enrolment are answered by those who asked, who alone have what else belongs to the answer.
 pub(crate) fn answer(reply: Reply) -> Answer {
     match reply {
         Reply::Submitted { id, number, new } => Answer::Submitted { id, number, new },
         Reply::Cancelled { number, tasks } => Answer::Cancelled { number, tasks },
+        Reply::Retried { number, tasks } => Answer::Retried { number, tasks },
+        Reply::Forgotten { number } => Answer::Forgotten { number },
+        Reply::WorkerDraining { worker: _, name, running, new } => {
+            Answer::WorkerDraining { name, running, new }
+        }
+        Reply::WorkerResumed { worker: _, name, new } => Answer::WorkerResumed { name, new },
         Reply::TokenRevoked => Answer::TokenRevoked,
         Reply::Refused(refusal) => Answer::Refused(refused(&refusal)),
         reply @ (Reply::TokenCreated { .. } | Reply::Enrolled(_)) => {
@@ -239,6 +251,7 @@ pub(crate) fn worker_state(state: activity::WorkerState) -> client::WorkerState 
         activity::WorkerState::Ready => client::WorkerState::Ready,
         activity::WorkerState::Suspect => client::WorkerState::Suspect,
         activity::WorkerState::Lost => client::WorkerState::Lost,
+        activity::WorkerState::Draining => client::WorkerState::Draining,
     }
 }
 

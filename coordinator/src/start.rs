@@ -109,7 +109,11 @@ impl Coordinator {
             JournalThread::spawn(opened.store).map_err(StartError::System)?;
         let (reactor, inputs) = ReactorHandle::new();
         let before = opened.state.epoch();
-        let scheduler = Scheduler::new(Config::new(config.lease_ms(), seed()), opened.state);
+        let core = Config {
+            keep_ended_ms: config.keep_ended_ms(),
+            ..Config::new(config.lease_ms(), seed())
+        };
+        let scheduler = Scheduler::new(core, opened.state);
         let loop_of = Reactor::new(
             scheduler,
             opened.recovered.last,

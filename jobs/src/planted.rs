@@ -30,11 +30,17 @@ pub enum Bug {
     NoWindow,
     /// A repeated or superseded failure is charged to the task once more.
     DoubleCharge,
+    /// What is retried has no fence: what ran before may still commit.
+    RetryWithoutFence,
+    /// The id of a forgotten job is a new job at once.
+    ForgottenIdAccepted,
+    /// A draining worker is given work.
+    DrainedIsGranted,
 }
 
 impl Bug {
     /// All of them.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 13] = [
         Self::AcknowledgeBeforeSync,
         Self::TornFrameAccepted,
         Self::ForgetResultsOnReconnect,
@@ -45,6 +51,9 @@ impl Bug {
         Self::DoubleRelease,
         Self::NoWindow,
         Self::DoubleCharge,
+        Self::RetryWithoutFence,
+        Self::ForgottenIdAccepted,
+        Self::DrainedIsGranted,
     ];
 }
 

@@ -60,6 +60,13 @@ pub enum WaitReason {
         /// How many workers are suspected.
         workers: u64,
     },
+    /// Workers that could take it get nothing new: they are draining.
+    Draining {
+        /// Some of them.
+        workers: Vec<WorkerId>,
+        /// How many there are.
+        count: u64,
+    },
 }
 
 /// A stage that another waits for.

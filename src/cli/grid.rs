@@ -69,6 +69,16 @@ pub(crate) struct CoordinatorOptions {
     )]
     #[serde(deserialize_with = "values::duration_in_file")]
     pub heartbeat: Option<Duration>,
+    /// How long jobs are kept after their end [default: until they are forgotten by hand]
+    #[arg(
+        long,
+        value_name = "DURATION",
+        env = "GRID_KEEP_ENDED",
+        hide_env_values = true,
+        value_parser = values::duration
+    )]
+    #[serde(deserialize_with = "values::duration_in_file")]
+    pub keep_ended: Option<Duration>,
     /// The grid's name, and that of the profile made here [default: as on first start, else grid]
     #[arg(long, value_name = "NAME", env = "GRID_GRID", hide_env_values = true)]
     pub grid: Option<String>,
@@ -127,6 +137,7 @@ impl CoordinatorOptions {
             advertise: self.advertise.or(file.advertise),
             lease: self.lease.or(file.lease),
             heartbeat: self.heartbeat.or(file.heartbeat),
+            keep_ended: self.keep_ended.or(file.keep_ended),
             grid: self.grid.or(file.grid),
         }
     }

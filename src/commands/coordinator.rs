@@ -78,6 +78,7 @@ fn settings(options: CoordinatorOptions, dirs: &Dirs) -> Settings {
         advertise: options.advertise.unwrap_or_default(),
         lease: options.lease.unwrap_or(default.lease),
         heartbeat: options.heartbeat,
+        keep_ended: options.keep_ended,
         grid: options.grid,
         data_dir: default.data_dir,
     }

@@ -6,15 +6,59 @@ use std::time::Duration;
 use gridctl_transport::message::client::{Answer, Request, WorkerRow};
 
 use super::Ended;
-use crate::cli::Workers;
+use crate::cli::{OneWorker, Workers, WorkersCommand};
 use crate::error::Exit;
 use crate::output::json::{self, Rows};
 use crate::output::screen::Screen;
 use crate::output::table::{Align, Table};
 use crate::output::time::short;
 
-/// Prints a table of workers.
+/// Prints a table of workers, or lets one drain or resume.
 pub(super) async fn workers(args: Workers, screen: Screen) -> Ended {
+    match args.command {
+        Some(WorkersCommand::Drain(one)) => drain(one, screen).await,
+        Some(WorkersCommand::Resume(one)) => resume(one, screen).await,
+        None => list(args, screen).await,
+    }
+}
+
+async fn drain(one: OneWorker, screen: Screen) -> Ended {
+    let client = super::connect(&one.grid).await?;
+    let take = |answer| {
+        let Answer::WorkerDraining { name, running, new } = answer else { return None };
+        Some((name, running, new))
+    };
+    let request = Request::DrainWorker { worker: one.worker };
+    let (name, running, new) = client.ask_one(&request, take).await?;
+    let already = if new { "" } else { "already " };
+    let left = match running {
+        0 => "nothing runs there".to_owned(),
+        1 => "1 task still runs there".to_owned(),
+        tasks => format!("{tasks} tasks still run there"),
+    };
+    screen.note(format_args!(
+        "worker {name} is {already}draining, {left}; to end that: gridctl workers resume {name}"
+    ));
+    Ok(Exit::Done)
+}
+
+async fn resume(one: OneWorker, screen: Screen) -> Ended {
+    let client = super::connect(&one.grid).await?;
+    let take = |answer| {
+        let Answer::WorkerResumed { name, new } = answer else { return None };
+        Some((name, new))
+    };
+    let request = Request::ResumeWorker { worker: one.worker };
+    let (name, new) = client.ask_one(&request, take).await?;
+    if new {
+        screen.note(format_args!("worker {name} is given work again"));
+    } else {
+        screen.note(format_args!("nothing kept worker {name} from work"));
+    }
+    Ok(Exit::Done)
+}
+
+async fn list(args: Workers, screen: Screen) -> Ended {
     let client = super::connect(&args.grid).await?;
     let mut answers = client.ask(&Request::Workers).await?;
     let mut workers = Vec::new();

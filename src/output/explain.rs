@@ -19,6 +19,7 @@ pub(crate) fn kind(reason: &WaitReason) -> &'static str {
         WaitReason::Backoff { .. } => "backoff",
         WaitReason::CouldNotStartHere { .. } => "could-not-start-here",
         WaitReason::Suspect { .. } => "suspect",
+        WaitReason::Draining { .. } => "draining",
     }
 }
 
@@ -62,6 +63,20 @@ pub(crate) fn sentence(reason: &WaitReason, names: &[(WorkerId, String)]) -> Str
         WaitReason::Suspect { workers } => format!(
             "the connection to {workers} of the workers that could take it is gone; their leases are running out"
         ),
+        WaitReason::Draining { workers, count } => {
+            let mut named: Vec<String> =
+                workers.iter().map(|worker| name_of(*worker, names)).collect();
+            let more = count.saturating_sub(named.len() as u64);
+            if more > 0 {
+                named.push(format!("{more} more"));
+            }
+            let what = if *count == 1 { "is draining and gets" } else { "are draining and get" };
+            let example = named.first().cloned().unwrap_or_default();
+            format!(
+                "{} {what} nothing new; to give work again: gridctl workers resume {example}",
+                named.join(", ")
+            )
+        }
     }
 }
 

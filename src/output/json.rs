@@ -219,6 +219,7 @@ pub(crate) fn worker_state(state: WorkerState) -> &'static str {
         WorkerState::Ready => "ready",
         WorkerState::Suspect => "suspect",
         WorkerState::Lost => "lost",
+        WorkerState::Draining => "draining",
     }
 }
 

@@ -69,6 +69,14 @@ message_kinds! {
     Tokens,
     /// [`Request::RevokeToken`].
     RevokeToken,
+    /// [`Request::Retry`].
+    Retry,
+    /// [`Request::Forget`].
+    Forget,
+    /// [`Request::DrainWorker`].
+    DrainWorker,
+    /// [`Request::ResumeWorker`].
+    ResumeWorker,
     /// [`StreamKind::Control`].
     ControlStream,
     /// [`StreamKind::Heartbeats`].
@@ -104,6 +112,10 @@ impl From<&Request> for MessageKind {
             Request::CreateToken { .. } => Self::CreateToken,
             Request::Tokens => Self::Tokens,
             Request::RevokeToken { .. } => Self::RevokeToken,
+            Request::Retry { .. } => Self::Retry,
+            Request::Forget { .. } => Self::Forget,
+            Request::DrainWorker { .. } => Self::DrainWorker,
+            Request::ResumeWorker { .. } => Self::ResumeWorker,
         }
     }
 }
@@ -144,10 +156,14 @@ pub const fn permission(sender: Sender, kind: MessageKind) -> Permission {
         | Kind::Output
         | Kind::Explain
         | Kind::Workers => (Permission::Never, Permission::Never, Permission::All, Permission::All),
-        Kind::Cancel => {
+        Kind::Cancel | Kind::Retry | Kind::Forget => {
             (Permission::Never, Permission::Never, Permission::OwnOnly, Permission::All)
         }
-        Kind::CreateToken | Kind::Tokens | Kind::RevokeToken => {
+        Kind::CreateToken
+        | Kind::Tokens
+        | Kind::RevokeToken
+        | Kind::DrainWorker
+        | Kind::ResumeWorker => {
             (Permission::Never, Permission::Never, Permission::Never, Permission::All)
         }
         Kind::ControlStream
@@ -193,6 +209,10 @@ mod tests {
         (MessageKind::CreateToken, "A"),
         (MessageKind::Tokens, "A"),
         (MessageKind::RevokeToken, "A"),
+        (MessageKind::Retry, "uA"),
+        (MessageKind::Forget, "uA"),
+        (MessageKind::DrainWorker, "A"),
+        (MessageKind::ResumeWorker, "A"),
         (MessageKind::ControlStream, "W"),
         (MessageKind::HeartbeatStream, "W"),
         (MessageKind::UploadStream, "W"),

@@ -40,6 +40,8 @@ pub struct WorkerActivity {
 pub enum WorkerState {
     /// Connected.
     Ready,
+    /// Connected; it finishes what it runs, and gets nothing new.
+    Draining,
     /// Its connection is gone; its lease still runs.
     Suspect,
     /// Its lease has run out.
@@ -186,6 +188,22 @@ impl Activity {
     pub fn granted_tasks(&self, stage: StageId) -> u64 {
         let pieces = self.granted.get(&stage);
         pieces.map_or(0, |pieces| pieces.iter().map(|(start, piece)| piece.end - start).sum())
+    }
+
+    /// Counts the tasks that run on a worker, as far as the coordinator can know.
+    pub fn running_on(&self, worker: WorkerId) -> u64 {
+        let of_stage = |(stage, pieces): (&StageId, &BTreeMap<u64, Granted>)| -> u64 {
+            if !pieces.values().any(|piece| piece.worker == worker) {
+                return 0;
+            }
+            let running = self.running(*stage).ranges.into_iter();
+            running
+                .flat_map(|range| ranges::overlapping(pieces, range))
+                .filter(|(_, piece)| piece.worker == worker)
+                .map(|(part, _)| part.len())
+                .sum()
+        };
+        self.granted.iter().map(of_stage).sum()
     }
 
     /// Tells which tasks of a stage run: those said to have begun, and of the others as many as their

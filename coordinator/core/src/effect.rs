@@ -141,6 +141,15 @@ pub enum Reply {
     Submitted { id: JobId, number: JobNumber, new: bool },
     /// How many tasks this cancel ended; running ones are counted.
     Cancelled { number: JobNumber, tasks: u64 },
+    /// How many tasks are to run again; durable.
+    Retried { number: JobNumber, tasks: u64 },
+    /// The job is gone; durable.
+    Forgotten { number: JobNumber },
+    /// The worker gets nothing new; durable. `running` counts the tasks that have begun there, as far as
+    /// known, and `new` is false where it was draining before.
+    WorkerDraining { worker: WorkerId, name: String, running: u64, new: bool },
+    /// The worker is given work; durable. `new` is false where nothing kept it from that.
+    WorkerResumed { worker: WorkerId, name: String, new: bool },
     /// A join token is there; durable.
     TokenCreated { token: TokenId },
     /// The join token lets nobody in any more; durable.
@@ -184,6 +193,36 @@ pub enum Refusal {
     /// Nothing of the job can change any more.
     #[error("job {number} has already ended")]
     AlreadyEnded { number: JobNumber },
+    /// Nothing of it can be forgotten before.
+    #[error("job {number} has not ended; cancel it first (gridctl cancel {number})")]
+    NotEnded { number: JobNumber },
+    /// Nothing that was named has failed, was cancelled or skipped.
+    #[error(
+        "nothing of that has failed, was cancelled or skipped in job {number}; to run again what is done: gridctl \
+         retry --all"
+    )]
+    NothingToRetry { number: JobNumber },
+    /// Nothing that was named has ended, but for what others are just using.
+    #[error("nothing of that has ended in job {number}; what waits or runs is left alone")]
+    NothingEnded { number: JobNumber },
+    /// What was named is done, and a stage runs on what it gave.
+    #[error(
+        "stage {user} of job {number} is running on what that gave; wait until it has ended, or cancel it: gridctl \
+         cancel {number}/{user}"
+    )]
+    InUse { number: JobNumber, user: String },
+    /// It did not run because of a stage that was not named.
+    #[error(
+        "stage {stage} of job {number} was skipped because {because} did not succeed; retry that: gridctl retry \
+         {number}/{because}"
+    )]
+    StillSkipped { number: JobNumber, stage: String, because: String },
+    /// The id is that of a job that is gone, and not free again.
+    #[error("job id {id} was that of job {number}, which was forgotten; submit under a new id")]
+    Forgotten { id: JobId, number: JobNumber },
+    /// No worker has that id.
+    #[error("no such worker")]
+    NoSuchWorker,
     /// The grid is full.
     #[error("the grid holds as many open jobs as it can ({max}); wait until some have ended")]
     TooManyJobs { max: usize },

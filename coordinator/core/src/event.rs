@@ -52,6 +52,15 @@ pub enum Event {
     Submit { request: RequestId, caller: Caller, id: JobId, digest: Digest, spec: Arc<JobSpec> },
     /// Someone cancels a job, or a part of one.
     Cancel { request: RequestId, caller: Caller, target: Target },
+    /// Someone wants to have run again what did not succeed (with `all`: all that has ended) of a job, or of a
+    /// part of one.
+    Retry { request: RequestId, caller: Caller, target: Target, all: bool },
+    /// Someone wants a job that has ended to be gone.
+    Forget { request: RequestId, caller: Caller, job: JobId },
+    /// Someone wants a worker to finish what it runs, and to get nothing new.
+    DrainWorker { request: RequestId, caller: Caller, worker: WorkerId },
+    /// Someone wants a worker to be given work again.
+    ResumeWorker { request: RequestId, caller: Caller, worker: WorkerId },
     /// Someone makes a join token.
     CreateToken {
         request: RequestId,
@@ -90,7 +99,7 @@ pub enum Event {
     Tick,
 }
 
-/// What a cancel is about: a job, a stage of it, or some tasks of that stage.
+/// What a cancel or a retry is about: a job, a stage of it, or some tasks of that stage.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Target {
     pub job: JobId,

@@ -1,6 +1,6 @@
 //! Why something waits: pure, for `gridctl explain`.
 
-use gridctl_jobs::id::StageId;
+use gridctl_jobs::id::{StageId, WorkerId};
 use gridctl_jobs::range::TaskRange;
 use gridctl_jobs::reason::{NeededStage, WaitReason};
 use gridctl_jobs::spec::StageSpec;
@@ -9,6 +9,9 @@ use gridctl_jobs::units::Cpus;
 use crate::activity::{Activity, WorkerActivity, WorkerState};
 use crate::event::MonoMs;
 use crate::state::{Job, Stage, State};
+
+/// Workers that one reason names: a line of text.
+const NAMED_WORKERS_MAX: usize = 8;
 
 /// Tells every reason why tasks of a stage are not running; empty where none waits, or where they are
 /// just on their way.
@@ -59,11 +62,14 @@ fn place_reasons(
     let wanted = spec_of(job, stage).task.cpus;
     let ready = || in_state(activity, WorkerState::Ready);
     let suspects = in_state(activity, WorkerState::Suspect).count() as u64;
+    let draining = draining(activity, wanted);
     if ready().next().is_none() {
-        reasons.push(match suspects {
-            0 => WaitReason::NoWorkers,
-            workers => WaitReason::Suspect { workers },
-        });
+        if suspects > 0 {
+            reasons.push(WaitReason::Suspect { workers: suspects });
+        } else if draining.is_none() {
+            reasons.push(WaitReason::NoWorkers);
+        }
+        reasons.extend(draining);
         return;
     }
     let mut largest = None;
@@ -76,12 +82,14 @@ fn place_reasons(
     }
     if let Some((largest, largest_worker)) = largest.filter(|(largest, _)| *largest < wanted) {
         reasons.push(WaitReason::TooManyCpus { wanted, largest, largest_worker });
+        reasons.extend(draining);
         return;
     }
     let refused = unstartable(activity, stage);
     if refused > 0 {
         reasons.push(WaitReason::CouldNotStartHere { tasks: refused });
         if refused >= waiting {
+            reasons.extend(draining);
             return;
         }
     }
@@ -91,7 +99,21 @@ fn place_reasons(
     let free = most_free(activity);
     if free < wanted {
         reasons.push(WaitReason::Busy { wanted, free });
+        reasons.extend(draining);
     }
+}
+
+/// Tells which draining workers are large enough for a task.
+fn draining(activity: &Activity, wanted: Cpus) -> Option<WaitReason> {
+    let able: Vec<WorkerId> = activity
+        .workers
+        .iter()
+        .filter(|(_, there)| there.state == WorkerState::Draining && there.cpus >= wanted)
+        .map(|(worker, _)| *worker)
+        .collect();
+    let count = able.len() as u64;
+    let workers = able.into_iter().take(NAMED_WORKERS_MAX).collect();
+    (count > 0).then_some(WaitReason::Draining { workers, count })
 }
 
 fn spec_of<'a>(job: &'a Job, stage: &Stage) -> &'a StageSpec {

@@ -35,8 +35,16 @@ pub enum Fact {
     TaskFailed(TaskFailed),
     /// A stage that can no longer run, since `because` did not succeed; none of its tasks has begun.
     StageSkipped { stage: StageId, because: StageIndex, at: WallMs },
-    /// Every open task in `range` is cancelled; nothing granted to it up to `fence` ever commits.
-    TasksCancelled { stage: StageId, range: TaskRange, fence: Token, by: UserId, at: WallMs },
+    /// Every open task in `range` is cancelled; nothing granted to it up to `fence` ever commits. `begun` are
+    /// those of them that ran, as far as was known.
+    TasksCancelled {
+        stage: StageId,
+        range: TaskRange,
+        fence: Token,
+        begun: Vec<Begun>,
+        by: UserId,
+        at: WallMs,
+    },
     /// Nothing of the job can change any more.
     JobEnded { job: JobId, state: JobState, at: WallMs },
     /// A join token was made.
@@ -54,6 +62,35 @@ pub enum Fact {
         token: TokenId,
         at: WallMs,
     },
+    /// A job that had ended goes on: a retry, whose fence this is, has found something to run again.
+    JobReopened { job: JobId, fence: Token, by: UserId, at: WallMs },
+    /// A skipped stage waits again: what it needs can succeed.
+    StageReopened { stage: StageId, at: WallMs },
+    /// Every task in `range` that failed or was cancelled (with `done_too` also those that are done) is open
+    /// again, with budgets that begin anew; nothing granted to it up to `fence` ever commits.
+    TasksReopened {
+        stage: StageId,
+        range: TaskRange,
+        done_too: bool,
+        fence: Token,
+        by: UserId,
+        at: WallMs,
+    },
+    /// A worker is given nothing new until it is resumed.
+    WorkerDraining { worker: WorkerId, by: UserId, at: WallMs },
+    /// A worker is given work again, whatever kept it from it.
+    WorkerResumed { worker: WorkerId, by: UserId, at: WallMs },
+    /// A job that had ended is gone, with everything that it left behind; its id is remembered for a while,
+    /// its number for ever. `by` is `None` where its time was over.
+    JobForgotten { job: JobId, by: Option<UserId>, at: WallMs },
+}
+
+/// Tasks that were begun.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Begun {
+    pub range: TaskRange,
+    /// From 1; the same for all tasks of the range.
+    pub attempt: u32,
 }
 
 /// A submission was accepted.

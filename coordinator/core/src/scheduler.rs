@@ -13,6 +13,7 @@ use gridctl_jobs::id::{Epoch, StageId, Token, WorkerId};
 
 use self::dirty::Dirty;
 use self::fleet::Fleet;
+use self::forget::Retention;
 use self::queue::Queue;
 use self::runnable::Runnable;
 use crate::activity::{Activity, Change};
@@ -25,8 +26,10 @@ mod admission;
 mod adopt;
 mod cancel;
 mod dirty;
+mod drain;
 mod enrol;
 mod fleet;
+mod forget;
 mod grant;
 mod invariants;
 pub mod limits;
@@ -34,6 +37,7 @@ mod needs;
 mod placement;
 mod presence;
 mod queue;
+mod reopen;
 mod report;
 mod retry;
 mod runnable;
@@ -50,6 +54,8 @@ pub struct Config {
     pub seed: u64,
     /// Jobs that may be open at once.
     pub open_jobs_max: usize,
+    /// How long jobs are kept after their end, in milliseconds; for ever where `None`.
+    pub keep_ended_ms: Option<u64>,
 }
 
 /// The pure state machine behind a coordinator.
@@ -66,6 +72,7 @@ pub struct Scheduler {
     /// When the first failed task of a stage is due.
     timers: BTreeSet<(MonoMs, StageId)>,
     dirty: Dirty,
+    retention: Retention,
 }
 
 /// What one step works with.
@@ -77,7 +84,7 @@ struct Step<'a> {
 impl Config {
     /// Makes a configuration with the usual limits.
     pub const fn new(lease_ms: u64, seed: u64) -> Self {
-        Self { lease_ms, seed, open_jobs_max: limits::OPEN_JOBS_MAX }
+        Self { lease_ms, seed, open_jobs_max: limits::OPEN_JOBS_MAX, keep_ended_ms: None }
     }
 }
 
@@ -85,6 +92,7 @@ impl Scheduler {
     /// Makes a scheduler over a recovered state. Its first event is [`Event::Start`].
     pub fn new(config: Config, state: State) -> Self {
         Self {
+            retention: Retention::new(config.keep_ended_ms),
             config,
             state,
             activity: Activity::default(),
@@ -112,6 +120,16 @@ impl Scheduler {
             }
             Event::Cancel { request, caller, target } => {
                 self.on_cancel(cx, request, caller, target)
+            }
+            Event::Retry { request, caller, target, all } => {
+                self.on_retry(cx, request, caller, target, all);
+            }
+            Event::Forget { request, caller, job } => self.on_forget(cx, request, caller, job),
+            Event::DrainWorker { request, caller, worker } => {
+                self.on_drain_worker(cx, request, caller, worker);
+            }
+            Event::ResumeWorker { request, caller, worker } => {
+                self.on_resume_worker(cx, request, caller, worker);
             }
             Event::CreateToken { request, caller, secret_hash, role, uses, valid_ms } => {
                 self.on_create_token(
@@ -152,7 +170,7 @@ impl Scheduler {
     /// Returns when the next [`Event::Tick`] is wanted.
     pub fn next_deadline(&self) -> Option<MonoMs> {
         let retry = self.timers.first().map(|(at, _)| *at);
-        [self.activity.window_until, retry].into_iter().flatten().min()
+        [self.activity.window_until, retry, self.retention.next].into_iter().flatten().min()
     }
 
     /// Returns the durable state.

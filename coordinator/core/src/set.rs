@@ -43,6 +43,14 @@ impl TaskSet {
         self.len = self.bits.len();
     }
 
+    /// Takes a range out; returns how many of it were in it.
+    pub(crate) fn remove(&mut self, range: TaskRange) -> u64 {
+        let Some(bits) = inclusive(range) else { return 0 };
+        let removed = self.bits.remove_range(bits);
+        self.len -= removed;
+        removed
+    }
+
     /// Forgets everything below `end`.
     pub(crate) fn remove_below(&mut self, end: u64) {
         if let Some(bits) = inclusive(TaskRange::new(0, end)) {

@@ -9,30 +9,33 @@
 //! Deliberately absent: decisions, time, and whatever a restart may forget (sessions, grants, queues:
 //! [`Activity`](crate::activity::Activity)).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use gridctl_jobs::id::{Epoch, JobId, JobNumber, StageId, StageIndex};
+use gridctl_jobs::id::{Epoch, JobId, JobNumber, StageId, StageIndex, Token};
 use gridctl_jobs::state::JobState;
 use gridctl_jobs::units::WallMs;
 use serde::{Deserialize, Serialize};
 
+use self::forgotten::ForgottenJobs;
 use crate::effect::FactIndex;
 use crate::fact::{Fact, JobSubmitted, Kept};
 
 pub use self::directory::{
     Directory, EnrolledUser, EnrolledWorker, Identity, JoinToken, LOCAL_ADMIN,
 };
+pub use self::forgotten::{FORGOTTEN_KEPT_MS, Forgotten};
 pub use self::job::Job;
 pub use self::stage::{Counts, DoneRange, DoneTask, Skipped, Stage};
 pub use self::task::{FAILED_ATTEMPTS_KEPT, FailedAttempt, History};
 
 mod directory;
+mod forgotten;
 mod job;
 mod stage;
 mod task;
 
 /// Everything that must survive.
-#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct State {
     applied: FactIndex,
     epoch: Epoch,
@@ -40,7 +43,28 @@ pub struct State {
     numbers: BTreeMap<JobNumber, JobId>,
     /// Jobs that have not ended, in order of submission.
     open: BTreeMap<JobNumber, JobId>,
+    /// The others, in the order in which they ended.
+    ended: BTreeSet<(WallMs, JobNumber)>,
+    /// The number of the job that was submitted last; it may be forgotten by now.
+    last_number: JobNumber,
+    forgotten: ForgottenJobs,
     directory: Directory,
+}
+
+impl Default for State {
+    fn default() -> Self {
+        Self {
+            applied: FactIndex::default(),
+            epoch: Epoch::default(),
+            jobs: BTreeMap::new(),
+            numbers: BTreeMap::new(),
+            open: BTreeMap::new(),
+            ended: BTreeSet::new(),
+            last_number: JobNumber(0),
+            forgotten: ForgottenJobs::default(),
+            directory: Directory::default(),
+        }
+    }
 }
 
 impl State {
@@ -72,13 +96,14 @@ impl State {
                     job.note_failure(failed);
                 }
             }
-            Fact::StageSkipped { stage, because, at } => self.on_stage(*stage, |stage| {
-                stage.apply_skipped(*because, *at);
-                None
-            }),
-            Fact::TasksCancelled { stage, range, fence, by: _, at: _ } => {
+            Fact::StageSkipped { stage, because, at } => {
+                if let Some(job) = self.jobs.get_mut(&stage.job) {
+                    job.apply_skipped(stage.stage, *because, *at);
+                }
+            }
+            Fact::TasksCancelled { stage, range, fence, begun, by: _, at: _ } => {
                 self.on_stage(*stage, |stage| {
-                    stage.apply_cancelled(*range, *fence);
+                    stage.apply_cancelled(*range, *fence, begun);
                     None
                 });
             }
@@ -93,6 +118,25 @@ impl State {
             Fact::UserEnrolled { user, name, role, key, token, at } => {
                 self.directory.apply_user_enrolled(*user, name, *role, *key, *token, *at);
             }
+            Fact::JobReopened { job, fence, by: _, at: _ } => self.apply_reopened(*job, *fence),
+            Fact::StageReopened { stage, at: _ } => {
+                if let Some(job) = self.jobs.get_mut(&stage.job) {
+                    job.apply_stage_reopened(stage.stage);
+                }
+            }
+            Fact::TasksReopened { stage, range, done_too, fence, by: _, at: _ } => {
+                self.on_stage(*stage, |stage| {
+                    stage.apply_reopened(*range, *done_too, *fence);
+                    None
+                });
+            }
+            Fact::WorkerDraining { worker, by: _, at: _ } => {
+                self.directory.apply_worker_draining(*worker, true);
+            }
+            Fact::WorkerResumed { worker, by: _, at: _ } => {
+                self.directory.apply_worker_draining(*worker, false);
+            }
+            Fact::JobForgotten { job, by: _, at } => self.apply_forgotten(*job, *at),
         }
     }
 
@@ -126,6 +170,22 @@ impl State {
         self.open.values().filter_map(|id| self.jobs.get(id))
     }
 
+    /// Lists the jobs that have ended, the one that ended first before the others.
+    pub fn ended_jobs(&self) -> impl DoubleEndedIterator<Item = (WallMs, &Job)> {
+        let job = |number: &JobNumber| self.jobs.get(self.numbers.get(number)?);
+        self.ended.iter().filter_map(move |(at, number)| Some((*at, job(number)?)))
+    }
+
+    /// Returns what is remembered of a job that was forgotten.
+    pub fn forgotten(&self, id: JobId) -> Option<Forgotten> {
+        self.forgotten.get(id)
+    }
+
+    /// Says whether a number was a job's that is gone.
+    pub fn was_number(&self, number: JobNumber) -> bool {
+        (JobNumber(1)..=self.last_number).contains(&number) && !self.numbers.contains_key(&number)
+    }
+
     /// Counts the jobs that have not ended.
     pub fn open_job_count(&self) -> usize {
         self.open.len()
@@ -148,7 +208,7 @@ impl State {
 
     /// Returns the number that the next job gets.
     pub(crate) fn next_number(&self) -> JobNumber {
-        JobNumber(self.numbers.last_key_value().map_or(0, |(number, _)| number.0) + 1)
+        JobNumber(self.last_number.0 + 1)
     }
 
     /// Panics with what is broken.
@@ -163,23 +223,55 @@ impl State {
                 "job {}: open and ended disagree",
                 job.number()
             );
+            let listed = job.finished_at().map(|at| self.ended.contains(&(at, job.number())));
+            assert_ne!(listed, Some(false), "job {} has ended and is not listed", job.number());
+            assert!(job.number() <= self.last_number, "job {} is yet to come", job.number());
+            assert!(
+                self.forgotten.get(job.id()).is_none(),
+                "job {} is there and forgotten",
+                job.number()
+            );
         }
     }
 
     fn apply_submitted(&mut self, submitted: &JobSubmitted) {
-        if self.jobs.contains_key(&submitted.id) || self.numbers.contains_key(&submitted.number) {
+        if self.jobs.contains_key(&submitted.id) || submitted.number <= self.last_number {
             return;
         }
+        self.last_number = submitted.number;
+        self.forgotten.remove(submitted.id);
         self.numbers.insert(submitted.number, submitted.id);
         self.open.insert(submitted.number, submitted.id);
         self.jobs.insert(submitted.id, Job::new(submitted));
     }
 
     fn apply_ended(&mut self, job: JobId, state: JobState, at: WallMs) {
-        if let Some(job) = self.jobs.get_mut(&job) {
-            job.apply_ended(state, at);
+        let Some(job) = self.jobs.get_mut(&job) else { return };
+        job.apply_ended(state, at);
+        if let Some(at) = job.finished_at() {
             self.open.remove(&job.number());
+            self.ended.insert((at, job.number()));
         }
+    }
+
+    fn apply_reopened(&mut self, id: JobId, fence: Token) {
+        let Some(job) = self.jobs.get_mut(&id) else { return };
+        let ended = job.finished_at().map(|at| (at, job.number()));
+        job.apply_reopened(fence);
+        if let Some((at, number)) = ended.filter(|_| job.ended().is_none()) {
+            self.ended.remove(&(at, number));
+            self.open.insert(number, id);
+        }
+    }
+
+    fn apply_forgotten(&mut self, id: JobId, at: WallMs) {
+        let Some(job) = self.jobs.get(&id) else { return };
+        let Some(ended) = job.finished_at() else { return };
+        let number = job.number();
+        self.jobs.remove(&id);
+        self.numbers.remove(&number);
+        self.ended.remove(&(ended, number));
+        self.forgotten.add(id, Forgotten { number, at });
     }
 
     /// Changes a stage and keeps its job's sums; `change` returns when something of it began.

@@ -186,7 +186,7 @@ fn view<'a>(
     let mut view = TaskView {
         index,
         state: TaskState::Waiting,
-        attempts: history.map_or(0, |history| history.attempts()),
+        attempts: stage.attempts(index),
         worker: None,
         exit_code: None,
         failure: None,

@@ -41,6 +41,12 @@ pub(crate) fn kept_of(fact: &Fact) -> Option<&Kept> {
         | Fact::TokenCreated(_)
         | Fact::TokenRevoked { .. }
         | Fact::WorkerEnrolled { .. }
-        | Fact::UserEnrolled { .. } => None,
+        | Fact::UserEnrolled { .. }
+        | Fact::JobReopened { .. }
+        | Fact::StageReopened { .. }
+        | Fact::TasksReopened { .. }
+        | Fact::WorkerDraining { .. }
+        | Fact::WorkerResumed { .. }
+        | Fact::JobForgotten { .. } => None,
     }
 }

@@ -85,6 +85,10 @@ impl ReactorHandle {
             Event::Start
             | Event::Submit { .. }
             | Event::Cancel { .. }
+            | Event::Retry { .. }
+            | Event::Forget { .. }
+            | Event::DrainWorker { .. }
+            | Event::ResumeWorker { .. }
             | Event::CreateToken { .. }
             | Event::RevokeToken { .. }
             | Event::Enrol { .. }

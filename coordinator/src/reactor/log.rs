@@ -25,6 +25,11 @@ pub(super) enum Line {
     WorkerSuspect { name: String },
     WorkerLost { name: String },
     WorkerLeft { name: String },
+    WorkerDraining { name: String, by: String },
+    WorkerResumed { name: String, by: String },
+    Reopened { job: JobNumber, by: String },
+    TasksReopened { job: JobNumber, stage: String, open: u64, by: String },
+    Forgotten { id: JobId, job: JobNumber, by: Option<String> },
 }
 
 /// Makes the line of a fact that was just applied, if it matters to an operator.
@@ -63,11 +68,39 @@ pub(super) fn of_fact(fact: &Fact, state: &State) -> Option<Line> {
         Fact::UserEnrolled { user, name, role, key: _, token: _, at: _ } => {
             Some(Line::UserJoined { user: *user, name: name.clone(), role: *role })
         }
+        Fact::WorkerDraining { worker, by, at: _ } => Some(Line::WorkerDraining {
+            name: worker_name(state, *worker),
+            by: user_name(state, *by),
+        }),
+        Fact::WorkerResumed { worker, by, at: _ } => Some(Line::WorkerResumed {
+            name: worker_name(state, *worker),
+            by: user_name(state, *by),
+        }),
+        Fact::JobReopened { job, by, fence: _, at: _ } => {
+            let job = state.job(*job)?.number();
+            Some(Line::Reopened { job, by: user_name(state, *by) })
+        }
+        Fact::TasksReopened { stage, by, range: _, done_too: _, fence: _, at: _ } => {
+            let (job, known) = (state.job(stage.job)?, state.stage(*stage)?);
+            let place = usize::try_from(stage.stage.0).ok()?;
+            Some(Line::TasksReopened {
+                job: job.number(),
+                stage: job.spec().stages.get(place)?.name.clone(),
+                open: known.counts().open(),
+                by: user_name(state, *by),
+            })
+        }
+        Fact::JobForgotten { job, by, at: _ } => {
+            let number = state.forgotten(*job)?.number;
+            let by = by.map(|by| user_name(state, by));
+            Some(Line::Forgotten { id: *job, job: number, by })
+        }
         // Too many to be told one by one; `gridctl tasks` tells them.
         Fact::RangeDone(_)
         | Fact::TaskDone(_)
         | Fact::TaskFailed(_)
         | Fact::StageSkipped { .. }
+        | Fact::StageReopened { .. }
         | Fact::TasksCancelled { .. } => None,
     }
 }
@@ -77,12 +110,18 @@ pub(super) fn of_change(change: &Change, before: &Content) -> Option<Line> {
     match change {
         Change::Worker { worker, activity } => {
             let was = before.activity.workers.get(worker).map(|before| before.state);
-            if was == Some(activity.state) {
+            let resumed =
+                (was, activity.state) == (Some(WorkerState::Draining), WorkerState::Ready);
+            if was == Some(activity.state) || resumed {
                 return None;
             }
             let name = worker_name(&before.state, *worker);
             Some(match activity.state {
-                WorkerState::Ready => Line::WorkerReady { name, cpus: activity.cpus },
+                // Told by the fact, unless it has just connected.
+                WorkerState::Draining if was == Some(WorkerState::Ready) => return None,
+                WorkerState::Ready | WorkerState::Draining => {
+                    Line::WorkerReady { name, cpus: activity.cpus }
+                }
                 WorkerState::Suspect => Line::WorkerSuspect { name },
                 WorkerState::Lost => Line::WorkerLost { name },
             })
@@ -129,6 +168,22 @@ impl Line {
                 tracing::warn!(worker = name, "worker lost; its tasks go to others")
             }
             Self::WorkerLeft { name } => tracing::info!(worker = name, "worker left"),
+            Self::WorkerDraining { name, by } => {
+                tracing::info!(worker = name, by, "worker draining; it gets nothing new");
+            }
+            Self::WorkerResumed { name, by } => {
+                tracing::info!(worker = name, by, "worker resumed");
+            }
+            Self::Reopened { job, by } => tracing::info!(%job, by, "job reopened"),
+            Self::TasksReopened { job, stage, open, by } => {
+                tracing::info!(%job, stage, open, by, "tasks to be run again");
+            }
+            Self::Forgotten { id, job, by: Some(by) } => {
+                tracing::info!(%job, %id, by, "job forgotten");
+            }
+            Self::Forgotten { id, job, by: None } => {
+                tracing::info!(%job, %id, "job forgotten; its time was over");
+            }
         }
     }
 }

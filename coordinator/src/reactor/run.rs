@@ -150,6 +150,10 @@ impl Reactor {
             Event::Start
             | Event::Submit { .. }
             | Event::Cancel { .. }
+            | Event::Retry { .. }
+            | Event::Forget { .. }
+            | Event::DrainWorker { .. }
+            | Event::ResumeWorker { .. }
             | Event::CreateToken { .. }
             | Event::RevokeToken { .. }
             | Event::Enrol { .. }

@@ -11,12 +11,8 @@ use crate::views::TaskCursor;
 /// A job's status is sent at once, so its stages (at most 1,024) with all they need must fit an answer.
 pub(super) async fn status(asked: &mut Asked, job: &JobRef) -> Result<(), End> {
     let views = &asked.shared.views;
-    let answer = match views.resolve_job(job, asked.caller.user) {
-        Ok(job) => {
-            let status =
-                views.status(job).expect("jobs are not forgotten, and this one was just found");
-            Answer::Status(Box::new(status))
-        }
+    let answer = match views.status_of(job, asked.caller.user) {
+        Ok(status) => Answer::Status(Box::new(status)),
         Err(refused) => Answer::Refused(refused),
     };
     asked.answer(answer).await

@@ -13,16 +13,14 @@ use gridctl_transport::handshake::welcome_client;
 use gridctl_transport::identity::Role;
 use gridctl_transport::join_token::{JoinToken, Secret};
 use gridctl_transport::message::Turned;
-use gridctl_transport::message::client::{
-    Answer, Refused, RefusedKind, Request, Target, TokenRole,
-};
+use gridctl_transport::message::client::{Answer, Refused, RefusedKind, Request, TokenRole};
 use gridctl_transport::permission::{MessageKind, Permission, Sender, permission};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::{JoinSet, spawn_blocking};
 use tokio::time::timeout;
 
 use super::end::End;
-use super::{Peer, Shared, answers, output, room_units, watch};
+use super::{Peer, Shared, answers, control, output, room_units, watch};
 use crate::convert;
 use crate::limits::{
     CLIENT_STEP_WITHIN, SMALL_REQUEST_BYTES_MAX, SUBMISSION_BYTES_IN_FLIGHT_MAX, SUBMISSION_WITHIN,
@@ -149,7 +147,7 @@ impl Asked {
     ) -> Result<(), End> {
         match request {
             Request::Submit { id, spec } => self.submit(id, spec, room).await,
-            Request::Cancel { target } => self.cancel(target).await,
+            Request::Cancel { target } => control::cancel(self, &target).await,
             Request::Jobs { open_only } => answers::jobs(self, open_only).await,
             Request::Status { job } => answers::status(self, &job).await,
             Request::Tasks { target, states } => answers::tasks(self, &target, &states).await,
@@ -165,6 +163,10 @@ impl Asked {
             }
             Request::Tokens => answers::tokens(self).await,
             Request::RevokeToken { token_id } => self.revoke_token(token_id).await,
+            Request::Retry { target, all } => control::retry(self, &target, all).await,
+            Request::Forget { job } => control::forget(self, &job).await,
+            Request::DrainWorker { worker } => control::drain_worker(self, &worker).await,
+            Request::ResumeWorker { worker } => control::resume_worker(self, &worker).await,
         }
     }
 
@@ -192,17 +194,6 @@ impl Asked {
             .ask(|request| Event::Submit { request, caller, id, digest, spec })
             .await?;
         drop(room);
-        self.answer(convert::answer(reply)).await
-    }
-
-    async fn cancel(&mut self, target: Target) -> Result<(), End> {
-        let target = match self.shared.views.resolve(&target, self.caller.user) {
-            Ok(resolved) => resolved.into(),
-            Err(refused) => return self.answer(Answer::Refused(refused)).await,
-        };
-        let caller = self.caller;
-        let reply =
-            self.shared.reactor.ask(|request| Event::Cancel { request, caller, target }).await?;
         self.answer(convert::answer(reply)).await
     }
 
@@ -291,6 +282,10 @@ pub(crate) async fn create_token(
         Reply::Refused(refusal) => return Ok(Err(convert::refused(&refusal))),
         other @ (Reply::Submitted { .. }
         | Reply::Cancelled { .. }
+        | Reply::Retried { .. }
+        | Reply::Forgotten { .. }
+        | Reply::WorkerDraining { .. }
+        | Reply::WorkerResumed { .. }
         | Reply::TokenRevoked
         | Reply::Enrolled(_)) => {
             unreachable!("the core answers the creation of a token in kind: {other:?}")

@@ -86,6 +86,10 @@ async fn enrol(shared: &Shared, request: JoinRequest) -> Result<JoinAnswer, NotE
         Reply::Refused(refusal) => return Err(NotEnrolled::Core(refusal)),
         other @ (Reply::Submitted { .. }
         | Reply::Cancelled { .. }
+        | Reply::Retried { .. }
+        | Reply::Forgotten { .. }
+        | Reply::WorkerDraining { .. }
+        | Reply::WorkerResumed { .. }
         | Reply::TokenCreated { .. }
         | Reply::TokenRevoked) => unreachable!("the core answers an enrolment in kind: {other:?}"),
     };

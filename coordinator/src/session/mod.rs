@@ -2,12 +2,13 @@
 //!
 //! - `accept`: who is let in · `join`: enrolment
 //! - `worker`: a worker's control stream · `heartbeats` · `uploads`
-//! - `client`: a person's requests · `answers`: tables · `output`, `watch`: what goes on and on
+//! - `client`: a person's requests · `control`: what changes jobs and workers · `answers`: tables · `output`, `watch`: what goes on and on
 //! - `end`: why a session ended, and what is said about it
 
 mod accept;
 mod answers;
 mod client;
+mod control;
 mod end;
 mod heartbeats;
 mod join;

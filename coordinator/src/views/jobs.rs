@@ -3,15 +3,15 @@
 use gridctl_core::explain::why_waiting;
 use gridctl_core::state::{Job, Stage};
 use gridctl_core::view::{self, TaskCounts};
-use gridctl_jobs::id::{JobId, JobNumber, StageIndex};
+use gridctl_jobs::id::{JobId, JobNumber, StageIndex, UserId};
 use gridctl_jobs::reason::WaitReason;
 use gridctl_transport::message::client::{
-    self, Explanation, JobStatus, JobSummary, StageStatus, TaskRow,
+    self, Explanation, JobRef, JobStatus, JobSummary, Refused, StageStatus, TaskRow,
 };
 
 use super::people::worker_name;
 use super::tasks::row;
-use super::{Content, Views};
+use super::{Content, Views, resolve};
 use crate::clock;
 
 /// Jobs of one page: their names are bounded, so a page is some 600 KiB at most.
@@ -36,17 +36,12 @@ impl Views {
 
     /// Tells how a job goes; `None` where there is no such job.
     pub(crate) fn status(&self, job: JobId) -> Option<JobStatus> {
-        self.read(|content| {
-            let job = content.state.job(job)?;
-            let mut room = Room(NEEDS_BYTES_MAX);
-            let status = |stage| stage_status(content, job, stage, &mut room);
-            let stages = job.stages().iter().map(status).collect();
-            Some(JobStatus {
-                job: summary(content, job),
-                stages,
-                last_failure: last_failure(content, job),
-            })
-        })
+        self.read(|content| Some(status(content, content.state.job(job)?)))
+    }
+
+    /// Tells how the job goes that is meant.
+    pub(crate) fn status_of(&self, job: &JobRef, caller: UserId) -> Result<JobStatus, Refused> {
+        self.read(|content| Ok(status(content, resolve::find(content, job, caller)?)))
     }
 
     /// Says whether nothing of a job can change any more; so it is with one that is not known.
@@ -93,7 +88,8 @@ impl Room {
             | WaitReason::RestartWindow { .. }
             | WaitReason::Backoff { .. }
             | WaitReason::CouldNotStartHere { .. }
-            | WaitReason::Suspect { .. } => {}
+            | WaitReason::Suspect { .. }
+            | WaitReason::Draining { .. } => {}
         }
     }
 }
@@ -108,6 +104,9 @@ fn named_workers(
             WaitReason::TooManyCpus { largest_worker, .. } => {
                 workers.push((*largest_worker, worker_name(content, *largest_worker)));
             }
+            WaitReason::Draining { workers: draining, count: _ } => {
+                workers.extend(draining.iter().map(|id| (*id, worker_name(content, *id))));
+            }
             WaitReason::Needs { .. }
             | WaitReason::NoWorkers
             | WaitReason::Busy { .. }
@@ -119,6 +118,13 @@ fn named_workers(
         }
     }
     workers
+}
+
+fn status(content: &Content, job: &Job) -> JobStatus {
+    let mut room = Room(NEEDS_BYTES_MAX);
+    let status = |stage| stage_status(content, job, stage, &mut room);
+    let stages = job.stages().iter().map(status).collect();
+    JobStatus { job: summary(content, job), stages, last_failure: last_failure(content, job) }
 }
 
 fn summary(content: &Content, job: &Job) -> JobSummary {

@@ -2,7 +2,8 @@
 
 use gridctl_core::event;
 use gridctl_core::state::Job;
-use gridctl_jobs::id::{JobId, StageIndex, UserId};
+use gridctl_jobs::id::{JobId, StageIndex, UserId, WorkerId};
+use gridctl_jobs::limits::NAME_CHARS_MAX;
 use gridctl_jobs::range::TaskRange;
 use gridctl_transport::message::client::{JobRef, Refused, RefusedKind, Target};
 
@@ -56,6 +57,25 @@ impl Views {
 }
 
 impl Views {
+    /// Finds a worker by its name, or by its id: a number is an id, unless only a name is like it.
+    pub(crate) fn resolve_worker(&self, wanted: &str) -> Result<WorkerId, Refused> {
+        self.read(|content| {
+            let directory = content.state.directory();
+            let by_id = wanted.parse().ok().map(WorkerId);
+            let by_id = by_id.filter(|id| directory.worker(*id).is_some());
+            let by_name = || directory.workers().find(|(_, worker)| worker.name == wanted);
+            by_id.or_else(|| by_name().map(|(id, _)| id)).ok_or_else(|| {
+                let wanted: String = wanted.chars().take(NAME_CHARS_MAX).collect();
+                refused(
+                    RefusedKind::NotFound,
+                    format!(
+                        "there is no worker {wanted:?}; `gridctl workers` lists those there are"
+                    ),
+                )
+            })
+        })
+    }
+
     /// Refuses an attempt of a single task of which nothing is known (any more): an empty answer would look
     /// like an attempt that printed nothing.
     pub(crate) fn check_attempt(&self, target: &Resolved, wanted: u32) -> Result<(), Refused> {
@@ -88,13 +108,26 @@ impl Views {
     }
 }
 
-fn find<'a>(content: &'a Content, wanted: &JobRef, caller: UserId) -> Result<&'a Job, Refused> {
+pub(super) fn find<'a>(
+    content: &'a Content,
+    wanted: &JobRef,
+    caller: UserId,
+) -> Result<&'a Job, Refused> {
     let state = &content.state;
     match wanted {
-        JobRef::Number(number) => state
-            .job_by_number(*number)
-            .ok_or_else(|| not_found(format!("there is no job {number}"))),
-        JobRef::Id(id) => state.job(*id).ok_or_else(|| not_found(format!("there is no job {id}"))),
+        JobRef::Number(number) => state.job_by_number(*number).ok_or_else(|| {
+            not_found(if state.was_number(*number) {
+                format!("job {number} was forgotten")
+            } else {
+                format!("there is no job {number}")
+            })
+        }),
+        JobRef::Id(id) => state.job(*id).ok_or_else(|| {
+            not_found(match state.forgotten(*id) {
+                Some(gone) => format!("job {id} (number {}) was forgotten", gone.number),
+                None => format!("there is no job {id}"),
+            })
+        }),
         JobRef::Last => {
             let own = state.jobs().rev().find(|job| job.owner() == caller);
             own.ok_or_else(|| not_found("you have not submitted any job to this grid".to_owned()))

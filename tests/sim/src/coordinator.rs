@@ -124,6 +124,10 @@ impl World<'_> {
             | Event::WorkerHello { .. }
             | Event::Submit { .. }
             | Event::Cancel { .. }
+            | Event::Retry { .. }
+            | Event::Forget { .. }
+            | Event::DrainWorker { .. }
+            | Event::ResumeWorker { .. }
             | Event::CreateToken { .. }
             | Event::RevokeToken { .. }
             | Event::Enrol { .. }

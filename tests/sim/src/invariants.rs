@@ -45,6 +45,10 @@ pub enum Rule {
     SubmissionIsIdempotent,
     /// 7: a peer that keeps to the protocol is never turned away.
     HonestPeerIsServed,
+    /// 6: a job that was forgotten stays forgotten, and its id is no job anew.
+    ForgottenStaysForgotten,
+    /// A draining worker gets nothing new.
+    DrainingGetsNothing,
     /// What is done is not granted again.
     DoneIsNotGranted,
     /// More cpus than there are are never in use on a worker (worker: one account).
@@ -93,7 +97,13 @@ pub(crate) struct Ledger {
     durable: FactIndex,
     tasks: BTreeMap<StageId, Vec<TaskAccount>>,
     acknowledged_jobs: BTreeMap<JobId, JobNumber>,
-    acknowledged_results: BTreeSet<(StageId, u64)>,
+    /// Each with how many facts there were at that time.
+    acknowledged_results: BTreeMap<(StageId, u64), usize>,
+    /// Jobs that a fact says are gone.
+    forgotten: BTreeMap<JobId, JobNumber>,
+    numbers: BTreeMap<JobId, JobNumber>,
+    /// Workers that are to be given nothing new.
+    draining: BTreeSet<WorkerId>,
     begun: BTreeSet<(Token, StageId, u64)>,
     /// What a worker is to end, whether it has heard so or not.
     unwanted: BTreeSet<(StageId, Token, u64)>,
@@ -109,6 +119,8 @@ struct TaskAccount {
     end: End,
     /// The highest token in a fact.
     recorded: Token,
+    /// Which fact reopened it last; 0 where none did.
+    reopened: usize,
     /// The highest token under which a worker holds it, as far as this life of the coordinator has granted
     /// it or was told; and which worker.
     known: Option<(Token, WorkerId)>,
@@ -138,7 +150,7 @@ impl Ledger {
             format!("fact {} follows fact {}", index.0, self.facts.len())
         })?;
         self.facts.push(fact.clone());
-        self.account(fact)
+        self.account(index.0 as usize, fact)
     }
 
     /// Takes in what a step wants done.
@@ -162,7 +174,12 @@ impl Ledger {
 
     /// Says whether a worker that runs a task under a token was not told to end it.
     pub(crate) fn is_wanted(&self, stage: StageId, token: Token, index: u64) -> bool {
-        !self.unwanted.contains(&(stage, token, index))
+        let recorded = usize::try_from(index)
+            .ok()
+            .and_then(|index| self.tasks.get(&stage)?.get(index))
+            .map_or(Token::default(), |task| task.recorded);
+        // Under a fence nothing of it is wanted, whether its worker was told or not.
+        token > recorded && !self.unwanted.contains(&(stage, token, index))
     }
 
     fn ends(&mut self, stage: StageId, token: Token, range: TaskRange) {
@@ -177,6 +194,9 @@ impl Ledger {
             || format!("token {} is granted after {}", grant.token, self.last_token),
         )?;
         self.last_token = grant.token;
+        check(!self.draining.contains(&worker), Rule::DrainingGetsNothing, || {
+            format!("worker {} is draining, and is granted {:?}", worker.0, grant.range)
+        })?;
         for index in grant.range.start..grant.range.end {
             let task = self.task(grant.stage, index);
             check(task.end == End::Open, Rule::DoneIsNotGranted, || {
@@ -217,6 +237,10 @@ impl Ledger {
             Event::Start
             | Event::Submit { .. }
             | Event::Cancel { .. }
+            | Event::Retry { .. }
+            | Event::Forget { .. }
+            | Event::DrainWorker { .. }
+            | Event::ResumeWorker { .. }
             | Event::CreateToken { .. }
             | Event::RevokeToken { .. }
             | Event::Enrol { .. }
@@ -250,7 +274,7 @@ impl Ledger {
             for index in item.range.start..item.range.end {
                 let task = *self.task(item.stage, index);
                 if task.end == End::Done {
-                    self.acknowledged_results.insert((item.stage, index));
+                    self.acknowledged_results.insert((item.stage, index), self.facts.len());
                     continue;
                 }
                 let taken_away = task.end != End::Open
@@ -282,28 +306,47 @@ impl Ledger {
         check(same, Rule::ReplayIsState, || {
             "the journal gives other facts than were made".to_owned()
         })?;
-        for (id, number) in &self.acknowledged_jobs {
-            let found = state.job(*id).map(gridctl_core::state::Job::number);
-            check(found == Some(*number), Rule::AcknowledgedJobSurvives, || {
-                format!("job {id} was acknowledged as {number}, and is {found:?} after recovery")
-            })?;
-        }
         self.facts.truncate(facts.len());
         self.durable = FactIndex(facts.len() as u64);
         self.tasks.clear();
+        self.forgotten.clear();
+        self.numbers.clear();
+        self.draining.clear();
         self.epoch = Epoch(0);
         self.last_token = Token::default();
         self.sessions.clear();
-        for fact in facts {
-            self.account(fact)?;
+        for (place, fact) in (1..).zip(facts) {
+            self.account(place, fact)?;
         }
-        for (stage, index) in &self.acknowledged_results {
-            let done = state.stage(*stage).is_some_and(|stage| !stage.is_open(*index));
+        self.check_jobs_survive(state)?;
+        for ((stage, index), at) in &self.acknowledged_results {
+            let reopened = self
+                .tasks
+                .get(stage)
+                .and_then(|tasks| Some(tasks.get(usize::try_from(*index).ok()?)?.reopened > *at));
+            let done = state.stage(*stage).is_some_and(|stage| !stage.is_open(*index))
+                || reopened == Some(true)
+                || self.forgotten.contains_key(&stage.job);
             check(done, Rule::AcknowledgedResultSurvives, || {
                 format!(
                     "the result of {} was acknowledged, and is open after recovery",
                     name(*stage, *index)
                 )
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Checks that what was acknowledged as a job is that job, or was forgotten later.
+    pub(crate) fn check_jobs_survive(&self, state: &State) -> Result<(), Violation> {
+        for (id, number) in &self.acknowledged_jobs {
+            let found = state.job(*id).map(gridctl_core::state::Job::number);
+            let gone = self.forgotten.get(id).copied();
+            check(found.or(gone) == Some(*number), Rule::AcknowledgedJobSurvives, || {
+                format!("job {id} was acknowledged as {number}, and is {found:?}, gone {gone:?}")
+            })?;
+            check(found.is_none() || gone.is_none(), Rule::ForgottenStaysForgotten, || {
+                format!("job {id} was forgotten, and is there as {found:?}")
             })?;
         }
         Ok(())
@@ -335,12 +378,12 @@ impl Ledger {
         &self.facts
     }
 
-    pub(crate) fn acknowledged_jobs(&self) -> &BTreeMap<JobId, JobNumber> {
-        &self.acknowledged_jobs
+    pub(crate) fn is_forgotten(&self, job: JobId) -> bool {
+        self.forgotten.contains_key(&job)
     }
 
     /// Follows what a fact says; fails where it may not say so.
-    fn account(&mut self, fact: &Fact) -> Result<(), Violation> {
+    fn account(&mut self, place: usize, fact: &Fact) -> Result<(), Violation> {
         match fact {
             Fact::EpochStarted { epoch, .. } => {
                 check(*epoch > self.epoch, Rule::TokensGrow, || {
@@ -349,6 +392,16 @@ impl Ledger {
                 self.epoch = *epoch;
             }
             Fact::JobSubmitted(submitted) => {
+                let (id, number) = (submitted.id, submitted.number);
+                check(!self.forgotten.contains_key(&id), Rule::ForgottenStaysForgotten, || {
+                    format!("job {id} was forgotten, and is a job anew")
+                })?;
+                let used = self.numbers.insert(id, number);
+                let is_new = used.is_none()
+                    && self.numbers.values().filter(|other| **other == number).count() == 1;
+                check(is_new, Rule::SubmissionIsIdempotent, || {
+                    format!("job {id} gets number {number}, which is not new")
+                })?;
                 for (stage, spec) in (0..).zip(&submitted.spec.stages) {
                     let id =
                         StageId { job: submitted.id, stage: gridctl_jobs::id::StageIndex(stage) };
@@ -387,7 +440,38 @@ impl Ledger {
                     .filter(|task| task.end == End::Open)
                     .for_each(|task| task.end = End::Skipped);
             }
+            Fact::TasksReopened { stage, range, done_too, fence, .. } => {
+                for index in range.start..range.end {
+                    let task = self.task(*stage, index);
+                    let opens = matches!(task.end, End::Failed | End::Cancelled)
+                        || (*done_too && task.end == End::Done);
+                    if opens {
+                        task.end = End::Open;
+                        task.recorded = task.recorded.max(*fence);
+                        task.reopened = place;
+                    }
+                }
+            }
+            Fact::StageReopened { stage, .. } => {
+                let tasks = self.tasks.entry(*stage).or_default();
+                tasks
+                    .iter_mut()
+                    .filter(|task| task.end == End::Skipped)
+                    .for_each(|task| task.end = End::Open);
+            }
+            Fact::JobForgotten { job, .. } => {
+                let number = self.numbers.get(job).copied().unwrap_or(JobNumber(0));
+                self.forgotten.insert(*job, number);
+                self.tasks.retain(|stage, _| stage.job != *job);
+            }
+            Fact::WorkerDraining { worker, .. } => {
+                self.draining.insert(*worker);
+            }
+            Fact::WorkerResumed { worker, .. } => {
+                self.draining.remove(worker);
+            }
             Fact::JobEnded { .. }
+            | Fact::JobReopened { .. }
             | Fact::TokenCreated(_)
             | Fact::TokenRevoked { .. }
             | Fact::WorkerEnrolled { .. }

@@ -69,6 +69,9 @@ impl World<'_> {
         check(free, Rule::CapacityInAccount, || "cpus are reserved, and nothing runs".to_owned())?;
         for plan in &self.schedule.jobs {
             let job = state.job(plan.id);
+            if self.ledger.is_forgotten(plan.id) {
+                continue;
+            }
             check(job.is_some(), Rule::AcknowledgedJobSurvives, || {
                 format!("job {} is not there", plan.id)
             })?;
@@ -83,12 +86,7 @@ impl World<'_> {
         check(reopened.facts == self.ledger.facts(), Rule::ReplayIsState, || {
             "the journal gives other facts".to_owned()
         })?;
-        for (id, number) in self.ledger.acknowledged_jobs() {
-            let found = state.job(*id).map(gridctl_core::state::Job::number);
-            check(found == Some(*number), Rule::AcknowledgedJobSurvives, || {
-                format!("job {id} is {found:?}")
-            })?;
-        }
+        self.ledger.check_jobs_survive(&state)?;
         let results = Arc::clone(reopened.store.results());
         for job in state.jobs() {
             for stage in job.stages() {

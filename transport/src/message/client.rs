@@ -65,6 +65,14 @@ pub enum Request {
     Tokens,
     /// Admin only; answered by `TokenRevoked`.
     RevokeToken { token_id: u64 },
+    /// Answered by `Retried`. With `all`, what is done is run again too.
+    Retry { target: Target, all: bool },
+    /// Answered by `Forgotten`.
+    Forget { job: JobRef },
+    /// Admin only; answered by `WorkerDraining`. The worker by name or id.
+    DrainWorker { worker: String },
+    /// Admin only; answered by `WorkerResumed`. The worker by name or id.
+    ResumeWorker { worker: String },
 }
 
 /// A job as a person names it.
@@ -148,6 +156,26 @@ pub enum Answer {
     /// Nothing follows.
     End,
     Refused(Refused),
+    /// Durable. How many tasks are to run again.
+    Retried {
+        number: JobNumber,
+        tasks: u64,
+    },
+    /// Durable.
+    Forgotten {
+        number: JobNumber,
+    },
+    /// Durable. `running` counts the tasks that have begun there; `new` is false where it was draining.
+    WorkerDraining {
+        name: String,
+        running: u64,
+        new: bool,
+    },
+    /// Durable. `new` is false where nothing kept the worker from work.
+    WorkerResumed {
+        name: String,
+        new: bool,
+    },
 }
 
 /// Why a request was refused.
@@ -269,6 +297,8 @@ pub enum WorkerState {
     Suspect,
     /// Its lease ran out, or it is enrolled and not connected.
     Lost,
+    /// It is connected, finishes what it runs, and gets nothing new.
+    Draining,
 }
 
 /// A row of `gridctl token list`.

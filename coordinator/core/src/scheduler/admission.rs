@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use gridctl_jobs::id::JobId;
+use gridctl_jobs::planted::{Bug, is_on};
 use gridctl_jobs::spec::JobSpec;
 
 use super::{Scheduler, Step};
@@ -29,6 +30,14 @@ impl Scheduler {
                 Reply::Refused(Refusal::OtherContent { id, number })
             };
             self.reply(cx, request, reply);
+            return;
+        }
+        if let Some(gone) = self.state.forgotten(id)
+            && gone.is_remembered(cx.now.wall)
+            && !is_on(Bug::ForgottenIdAccepted)
+        {
+            let refusal = Refusal::Forgotten { id, number: gone.number };
+            self.reply(cx, request, Reply::Refused(refusal));
             return;
         }
         if let Err(refusal) = self.check_new(&spec) {

@@ -52,7 +52,9 @@ impl Scheduler {
         self.unclaim(worker);
         self.untell(worker);
         let cpus = hello.cpus.min(WORKER_CPUS_MAX);
-        self.fleet.begin(worker, Machine::new(session, hello.machine, cpus));
+        let mut machine = Machine::new(session, hello.machine, cpus);
+        machine.is_withheld = self.is_withheld(worker);
+        self.fleet.begin(worker, machine);
         self.dirty.shown.insert(worker);
         self.dirty.workers.insert(worker);
 
@@ -73,6 +75,9 @@ impl Scheduler {
         for stage in adoption.counts.into_keys() {
             self.tell_order(cx, worker, stage);
             self.sync(cx, stage);
+        }
+        if self.is_withheld(worker) {
+            self.take_all_back(cx, worker);
         }
     }
 

@@ -7,7 +7,8 @@ use gridctl_jobs::state::JobState;
 use super::{Scheduler, Step};
 use crate::effect::{Refusal, Reply, ToWorker};
 use crate::event::{Caller, RequestId, Target};
-use crate::fact::{Fact, UserRole};
+use crate::fact::{Begun, Fact, UserRole};
+use crate::ranges;
 use crate::state::{Job, Stage};
 
 impl Scheduler {
@@ -53,6 +54,7 @@ impl Scheduler {
         };
         let before = cancelled(self);
         let fence = self.next_token();
+        let begun = self.begun_in(stage, range);
         for (part, granted) in self.release(cx, stage, range) {
             let stop = ToWorker::Stop { token: granted.token, stage, range: part };
             self.send(cx, granted.worker, stop);
@@ -62,9 +64,47 @@ impl Scheduler {
             runnable.later.remove(range);
         }
         let (by, at) = (caller.user, cx.now.wall);
-        self.record(cx, Fact::TasksCancelled { stage, range, fence, by, at });
+        self.record(cx, Fact::TasksCancelled { stage, range, fence, begun, by, at });
         self.sync(cx, stage);
         cancelled(self) - before
+    }
+
+    /// Lists the tasks of a range that run, as far as known: their attempts count, though nothing comes of
+    /// them.
+    fn begun_in(&self, stage: StageId, range: TaskRange) -> Vec<Begun> {
+        let Some(pieces) = self.activity.granted.get(&stage) else { return Vec::new() };
+        let running = self.activity.running(stage).ranges.into_iter();
+        let parts = running.map(|part| part.intersect(range)).filter(|part| !part.is_empty());
+        parts
+            .flat_map(|part| ranges::overlapping(pieces, part))
+            .map(|(range, granted)| Begun { range, attempt: granted.attempt })
+            .collect()
+    }
+}
+
+/// Fails where someone may not change a job.
+pub(super) fn check_owner(job: &Job, caller: Caller) -> Result<(), Refusal> {
+    let number = job.number();
+    if caller.role != UserRole::Admin && caller.user != job.owner() {
+        return Err(Refusal::NotYours { number });
+    }
+    Ok(())
+}
+
+/// Finds the stages and tasks that are named, whatever has become of them.
+pub(super) fn named(job: &Job, target: Target) -> Result<Vec<(&Stage, TaskRange)>, Refusal> {
+    let number = job.number();
+    let whole = |stage: &Stage| TaskRange::new(0, stage.counts().total);
+    match (target.stage, target.range) {
+        (None, None) => Ok(job.stages().iter().map(|stage| (stage, whole(stage))).collect()),
+        (None, Some(_)) => Err(Refusal::NoSuchTask { number }),
+        (Some(index), range) => {
+            let stage = job.stage(index).ok_or(Refusal::NoSuchTask { number })?;
+            if range.is_some_and(|range| !range.is_valid(stage.counts().total)) {
+                return Err(Refusal::NoSuchTask { number });
+            }
+            Ok(vec![(stage, range.unwrap_or(whole(stage)))])
+        }
     }
 }
 
@@ -75,22 +115,8 @@ fn targets(
     target: Target,
 ) -> Result<Vec<(StageId, TaskRange)>, Refusal> {
     let number = job.number();
-    if caller.role != UserRole::Admin && caller.user != job.owner() {
-        return Err(Refusal::NotYours { number });
-    }
-    let whole = |stage: &Stage| TaskRange::new(0, stage.counts().total);
-    let mut targets: Vec<(&Stage, TaskRange)> = match (target.stage, target.range) {
-        (None, None) => job.stages().iter().map(|stage| (stage, whole(stage))).collect(),
-        (None, Some(_)) => return Err(Refusal::NoSuchTask { number }),
-        (Some(index), range) => {
-            let stage = job.stage(index).ok_or(Refusal::NoSuchTask { number })?;
-            let range = range.unwrap_or(whole(stage));
-            if target.range.is_some() && !range.is_valid(stage.counts().total) {
-                return Err(Refusal::NoSuchTask { number });
-            }
-            vec![(stage, range)]
-        }
-    };
+    check_owner(job, caller)?;
+    let mut targets = named(job, target)?;
     if job.ended().is_some() {
         return Err(Refusal::AlreadyEnded { number });
     }

@@ -5,6 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use gridctl_jobs::id::{StageId, WorkerId};
+use gridctl_jobs::planted::{Bug, is_on};
 use gridctl_jobs::units::Cpus;
 
 use super::queue::Rank;
@@ -16,9 +17,9 @@ use crate::event::{ReportItem, SessionId};
 pub(super) struct Fleet {
     machines: BTreeMap<WorkerId, Machine>,
     sessions: BTreeMap<SessionId, WorkerId>,
-    /// Ready workers with something free, by how much.
+    /// Workers that take work and have something free, by how much.
     free: BTreeSet<(Cpus, WorkerId)>,
-    /// Unstarted tasks of ready workers, by how many.
+    /// Unstarted tasks of workers that take work, by how many.
     surplus: BTreeSet<(u64, WorkerId, StageId)>,
     ready_cpus: Cpus,
     ready_free: Cpus,
@@ -28,6 +29,8 @@ pub(super) struct Fleet {
 #[derive(Debug)]
 pub(super) struct Machine {
     pub(super) state: WorkerState,
+    /// Whether it gets nothing new although it is there.
+    pub(super) is_withheld: bool,
     /// The last one; over where the worker is lost.
     pub(super) session: SessionId,
     pub(super) machine: [u8; 16],
@@ -87,6 +90,7 @@ impl Machine {
     pub(super) fn new(session: SessionId, machine: [u8; 16], cpus: Cpus) -> Self {
         Self {
             state: WorkerState::Ready,
+            is_withheld: false,
             session,
             machine,
             cpus,
@@ -107,6 +111,16 @@ impl Machine {
         self.state == WorkerState::Ready
     }
 
+    /// Says whether it can be given work.
+    pub(super) fn takes_work(&self) -> bool {
+        self.is_ready() && (!self.is_withheld || is_on(Bug::DrainedIsGranted))
+    }
+
+    /// Returns its state as people see it.
+    pub(super) fn shown_state(&self) -> WorkerState {
+        if self.is_ready() && self.is_withheld { WorkerState::Draining } else { self.state }
+    }
+
     pub(super) fn load(&self, stage: StageId) -> Load {
         self.loads.get(&stage).copied().unwrap_or_default()
     }
@@ -117,9 +131,14 @@ impl Fleet {
         self.machines.get(&worker)
     }
 
-    /// Returns a worker that work can be sent to.
+    /// Returns a worker that is connected.
     pub(super) fn ready(&self, worker: WorkerId) -> Option<&Machine> {
         self.get(worker).filter(|machine| machine.is_ready())
+    }
+
+    /// Returns a worker that can be given work.
+    pub(super) fn taking(&self, worker: WorkerId) -> Option<&Machine> {
+        self.get(worker).filter(|machine| machine.takes_work())
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = (WorkerId, &Machine)> {
@@ -137,17 +156,17 @@ impl Fleet {
         (self.worker_of(session) == Some(worker)).then_some(session)
     }
 
-    /// Sum over ready workers.
+    /// Sum over workers that take work.
     pub(super) const fn ready_cpus(&self) -> Cpus {
         self.ready_cpus
     }
 
-    /// Sum over ready workers.
+    /// Sum over workers that take work.
     pub(super) const fn ready_free(&self) -> Cpus {
         self.ready_free
     }
 
-    /// Returns the ready worker with most free, below `(cpus, worker)` in that order.
+    /// Returns the worker that takes work with most free, below `(cpus, worker)` in that order.
     pub(super) fn freest_below(&self, bound: Option<(Cpus, WorkerId)>) -> Option<(Cpus, WorkerId)> {
         match bound {
             Some(bound) => self.free.range(..bound).next_back().copied(),
@@ -155,7 +174,7 @@ impl Fleet {
         }
     }
 
-    /// Lists ready workers with unstarted tasks, most first.
+    /// Lists workers that take work with unstarted tasks, most first.
     pub(super) fn surplus(&self) -> impl Iterator<Item = (u64, WorkerId, StageId)> {
         self.surplus.iter().rev().copied()
     }
@@ -211,7 +230,7 @@ impl Fleet {
         machine.reserved =
             machine.reserved.saturating_sub(before.reserved()).saturating_add(load.reserved());
         let free = machine.free();
-        if !machine.is_ready() {
+        if !machine.takes_work() {
             return;
         }
         if was_free != free {
@@ -275,7 +294,7 @@ impl Fleet {
     }
 
     fn index(&mut self, worker: WorkerId, machine: &Machine) {
-        if !machine.is_ready() {
+        if !machine.takes_work() {
             return;
         }
         self.ready_cpus = self.ready_cpus.saturating_add(machine.cpus);
@@ -291,7 +310,7 @@ impl Fleet {
     }
 
     fn unindex(&mut self, worker: WorkerId, machine: &Machine) {
-        if !machine.is_ready() {
+        if !machine.takes_work() {
             return;
         }
         self.ready_cpus = self.ready_cpus.saturating_sub(machine.cpus);

@@ -142,11 +142,16 @@ impl Scheduler {
     fn check_workers_shown(&self) {
         for (worker, machine) in self.fleet.iter() {
             let shown = self.activity.workers.get(&worker).expect("readers see every worker");
-            let there = (machine.state, machine.cpus, machine.reserved);
+            let there = (machine.shown_state(), machine.cpus, machine.reserved);
             assert_eq!(
                 (shown.state, shown.cpus, shown.reserved),
                 there,
                 "{worker:?} is shown as it is"
+            );
+            assert_eq!(
+                machine.is_withheld,
+                self.is_withheld(worker),
+                "{worker:?} is kept from work as the facts say"
             );
             if machine.state == WorkerState::Lost {
                 assert!(machine.loads.is_empty(), "{worker:?} is lost and holds tasks");
@@ -160,7 +165,7 @@ impl Scheduler {
             return;
         }
         for (worker, machine) in self.fleet.iter() {
-            if machine.state != WorkerState::Ready || machine.claim.is_some() {
+            if !machine.takes_work() || machine.claim.is_some() {
                 continue;
             }
             for (cpus, rank) in self.queue.iter().filter(|(cpus, _)| *cpus <= machine.free()) {

@@ -35,6 +35,18 @@ pub const TAKE_BACK_WORTH_US: u64 = 5_000;
 pub const TAKE_BACK_LOOKS: usize = 16;
 /// Workers on which a task that could not start is tried.
 pub const START_TRIES: usize = 3;
+/// How often a coordinator looks for jobs to forget, in milliseconds, unless they are kept for minutes only.
+pub const FORGET_EVERY_MS: u64 = 60_000;
+/// How often at most, where they are kept for moments.
+pub const FORGET_EVERY_MS_MIN: u64 = 100;
+/// Jobs that are forgotten in one step: what each has in memory is given back, which takes milliseconds for
+/// the largest.
+pub const FORGET_AT_ONCE_MAX: usize = 16;
+/// When there are more, after so long come the next, in milliseconds: others get their turn in between.
+pub const FORGET_AGAIN_MS: u64 = 20;
+/// How long it takes to forget what a clock that jumped ahead made look old, in milliseconds: a day, in which
+/// somebody notices. Where jobs are kept for less than two, half of that.
+pub const FORGET_CATCH_UP_MS: u64 = 24 * 3_600_000;
 /// The wait before the first retry, in milliseconds; it doubles with each.
 pub const BACKOFF_FIRST_MS: u64 = 1_000;
 /// The longest wait before a retry, in milliseconds.

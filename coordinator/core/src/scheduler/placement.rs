@@ -66,7 +66,7 @@ impl Scheduler {
     /// Offers a worker with room what is pending, in order of the queue.
     fn fill(&mut self, cx: &mut Step<'_>, worker: WorkerId) {
         self.unclaim(worker);
-        let Some(machine) = self.fleet.ready(worker) else { return };
+        let Some(machine) = self.fleet.taking(worker) else { return };
         let mut usable = machine.free();
         let mut heads = self.queue.heads(machine.cpus);
         while let Some((rank, class)) = heads.pop_first() {
@@ -131,7 +131,7 @@ impl Scheduler {
         lanes_more: u64,
     ) -> Option<Portion> {
         let runnable = self.stages.get(&rank.id())?;
-        let machine = self.fleet.ready(worker)?;
+        let machine = self.fleet.taking(worker)?;
         let pending = runnable.pending.len();
         let load = machine.load(rank.id());
         if !runnable.pending.has_for(worker) || load.outstanding >= OUTSTANDING_MAX {

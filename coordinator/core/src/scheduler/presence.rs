@@ -50,7 +50,7 @@ impl Scheduler {
     pub(super) fn show_workers(&mut self, cx: &mut Step<'_>) {
         while let Some(worker) = self.dirty.shown.pop_first() {
             let Some(machine) = self.fleet.get(worker) else { continue };
-            let (state, cpus, reserved) = (machine.state, machine.cpus, machine.reserved);
+            let (state, cpus, reserved) = (machine.shown_state(), machine.cpus, machine.reserved);
             let activity = WorkerActivity { state, cpus, reserved };
             if self.activity.workers.get(&worker) != Some(&activity) {
                 self.show(cx, Change::Worker { worker, activity });

@@ -199,6 +199,7 @@ impl Scheduler {
         }
         let mut others = self.fleet.iter().filter(|(other, machine)| {
             machine.state != WorkerState::Lost
+                && !machine.is_withheld
                 && machine.cpus >= spec.task.cpus
                 && *other != worker
                 && !refused.contains(other)

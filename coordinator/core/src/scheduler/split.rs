@@ -159,17 +159,16 @@ impl Pending {
             let start = self.taken.next_absent(self.cursor);
             let free_until = self.taken.next_in(start).unwrap_or(self.count).min(self.count);
             let mut range = TaskRange::new(start, free_until.min(start.saturating_add(max)));
-            let mut attempt = 1;
-            if let Some((index, history)) = stage.histories(range).next() {
-                // Failed before a restart: a grant of its own, since its attempt number is.
+            // What failed before a restart, or was reopened, has attempt numbers of its own.
+            let (attempts, same_until) = stage.same_attempts(range);
+            range.end = same_until;
+            let attempt = attempts.saturating_add(1);
+            if let Some((index, history)) = stage.unstartable_in(range).next() {
                 range.end = if index == start { start + 1 } else { index };
-                if index == start {
-                    attempt = history.attempts() + 1;
-                    if history.could_not_start().contains(&worker) {
-                        self.advance_to(range.end, 1);
-                        self.put_back(stage, range, attempt);
-                        continue;
-                    }
+                if index == start && history.could_not_start().contains(&worker) {
+                    self.advance_to(range.end, 1);
+                    self.put_back(stage, range, attempt);
+                    continue;
                 }
             }
             range.end = start + fitting(range).clamp(1, range.len());

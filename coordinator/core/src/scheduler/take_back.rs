@@ -11,7 +11,7 @@ use crate::effect::ToWorker;
 impl Scheduler {
     /// Asks for work for a worker for which nothing is pending.
     pub(super) fn take_back_for(&mut self, cx: &mut Step<'_>, idle: WorkerId) {
-        let Some(free) = self.fleet.ready(idle).map(super::fleet::Machine::free) else { return };
+        let Some(free) = self.fleet.taking(idle).map(super::fleet::Machine::free) else { return };
         if free == Cpus::ZERO {
             return;
         }

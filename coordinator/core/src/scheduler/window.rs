@@ -26,9 +26,10 @@ impl Scheduler {
             self.show(cx, Change::Window { until: Some(until) });
         }
         self.dirty.jobs.extend(found);
+        self.retention.start(cx.now.mono);
     }
 
-    /// What has come due before this step: the end of the window, and retries.
+    /// What has come due before this step: the end of the window, retries, and jobs to forget.
     pub(super) fn on_due(&mut self, cx: &mut Step<'_>) {
         if self.activity.window_until.is_some_and(|until| until <= cx.now.mono) {
             self.show(cx, Change::Window { until: None });
@@ -39,6 +40,7 @@ impl Scheduler {
         {
             self.requeue_due(cx, stage);
         }
+        self.forget_due(cx);
     }
 
     /// Says whether a report is to be kept until the window has closed.

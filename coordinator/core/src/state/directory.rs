@@ -44,6 +44,8 @@ pub struct EnrolledWorker {
     pub key: Digest,
     /// When it joined.
     pub at: WallMs,
+    /// Whether it is to finish what it runs, and to get nothing new.
+    pub draining: bool,
 }
 
 /// A person, or a program of theirs.
@@ -169,9 +171,16 @@ impl Directory {
         if self.workers.contains_key(&worker) {
             return;
         }
-        self.workers.insert(worker, EnrolledWorker { name: name.to_owned(), key, at });
+        self.workers
+            .insert(worker, EnrolledWorker { name: name.to_owned(), key, at, draining: false });
         self.worker_names.insert(name.to_owned());
         self.note_use(token, key, Identity::Worker(worker));
+    }
+
+    pub(super) fn apply_worker_draining(&mut self, worker: WorkerId, draining: bool) {
+        if let Some(worker) = self.workers.get_mut(&worker) {
+            worker.draining = draining;
+        }
     }
 
     pub(super) fn apply_user_enrolled(

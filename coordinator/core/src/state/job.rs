@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use gridctl_jobs::id::{JobId, JobNumber, StageIndex, UserId};
+use gridctl_jobs::id::{JobId, JobNumber, StageIndex, Token, UserId};
 use gridctl_jobs::spec::JobSpec;
 use gridctl_jobs::state::JobState;
 use gridctl_jobs::units::WallMs;
@@ -23,6 +23,8 @@ pub struct Job {
     submitted_at: WallMs,
     started_at: Option<WallMs>,
     ended: Option<(JobState, WallMs)>,
+    /// The fence of the last retry that reopened it after it had ended.
+    reopened: Token,
     stages: Vec<Stage>,
     /// Of all stages together.
     counts: Counts,
@@ -48,6 +50,7 @@ impl Job {
             submitted_at: submitted.at,
             started_at: None,
             ended: None,
+            reopened: Token::default(),
             stages,
             counts,
             last_failure: None,
@@ -128,9 +131,36 @@ impl Job {
         }
     }
 
+    /// A job with open tasks does not end: that it ended is then a fact of before it was reopened.
     pub(super) fn apply_ended(&mut self, state: JobState, at: WallMs) {
-        if self.ended.is_none() {
+        if self.ended.is_none() && self.counts.open() == 0 {
             self.ended = Some((state, at));
+        }
+    }
+
+    pub(super) fn apply_reopened(&mut self, fence: Token) {
+        if fence > self.reopened {
+            self.reopened = fence;
+            self.ended = None;
+        }
+    }
+
+    pub(super) fn apply_skipped(&mut self, stage: StageIndex, because: StageIndex, at: WallMs) {
+        if self.stage(because).is_some_and(Stage::cannot_succeed) {
+            self.on_stage(stage, |stage| {
+                stage.apply_skipped(because, at);
+                None
+            });
+        }
+    }
+
+    pub(super) fn apply_stage_reopened(&mut self, stage: StageIndex) {
+        let because = self.stage(stage).and_then(Stage::skipped).map(|skipped| skipped.because);
+        if because.and_then(|because| self.stage(because)).is_some_and(|s| !s.cannot_succeed()) {
+            self.on_stage(stage, |stage| {
+                stage.apply_unskipped();
+                None
+            });
         }
     }
 

@@ -8,9 +8,11 @@ use gridctl_jobs::units::WallMs;
 use serde::{Deserialize, Serialize};
 
 use super::task::History;
-use crate::fact::{Kept, RangeDone, Span, TaskDone, TaskFailed};
+use crate::fact::{Begun, Kept, RangeDone, Span, TaskDone, TaskFailed};
 use crate::ranges::{self, Piece};
 use crate::set::TaskSet;
+
+mod reopen;
 
 /// Records of done ranges that a stage keeps apart; past it neighbours of one worker are merged, and their
 /// times are those of all together. Some 8 MiB a stage.
@@ -33,6 +35,8 @@ pub struct Stage {
     /// Who did what, when.
     records: BTreeMap<u64, DoneRange>,
     fences: BTreeMap<u64, Fence>,
+    /// Attempts of tasks that were cancelled or reopened, as far as their histories do not tell them.
+    attempted: BTreeMap<u64, Attempted>,
 }
 
 /// How many tasks are in which state; `total` is the sum of the others and of those still open.
@@ -88,6 +92,13 @@ struct Fence {
     token: Token,
 }
 
+/// So many attempts were begun.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+struct Attempted {
+    end: u64,
+    attempts: u32,
+}
+
 impl Counts {
     /// Counts the tasks of which something may still become.
     pub const fn open(self) -> u64 {
@@ -129,6 +140,7 @@ impl Stage {
             kept: BTreeMap::new(),
             records: BTreeMap::new(),
             fences: BTreeMap::new(),
+            attempted: BTreeMap::new(),
         }
     }
 
@@ -366,15 +378,15 @@ impl Stage {
         }
     }
 
-    pub(super) fn apply_cancelled(&mut self, range: TaskRange, fence: Token) {
+    pub(super) fn apply_cancelled(&mut self, range: TaskRange, fence: Token, begun: &[Begun]) {
         let range = range.intersect(TaskRange::new(0, self.counts.total));
-        let mut from = range.start;
-        while let Some(start) = self.next_open(from).filter(|start| *start < range.end) {
-            let part = TaskRange::new(start, self.open_until(start).min(range.end));
+        for part in self.committable(range, fence) {
             self.counts.cancelled += self.cancelled.insert(part);
             self.forget_unstartable(part);
             ranges::put(&mut self.fences, part.start, Fence { end: part.end, token: fence });
-            from = part.end;
+            for began in begun {
+                self.note_attempts(began.range.intersect(part), began.attempt);
+            }
         }
     }
 
@@ -431,10 +443,20 @@ impl Stage {
         }
         ranges::check(&self.records, "records");
         ranges::check(&self.fences, "fences");
+        ranges::check(&self.attempted, "attempted");
     }
 }
 
 impl Piece for DoneRange {
+    fn end(&self) -> u64 {
+        self.end
+    }
+    fn until(&self, end: u64) -> Self {
+        Self { end, ..*self }
+    }
+}
+
+impl Piece for Attempted {
     fn end(&self) -> u64 {
         self.end
     }

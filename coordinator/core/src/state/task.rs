@@ -16,7 +16,7 @@ pub struct History {
     last: Token,
     /// The number of the last attempt that failed.
     attempts: u32,
-    /// How many attempts were charged to the task's retries.
+    /// How many attempts were charged to the task's retries, since it was last reopened.
     spent: u32,
     /// Workers that could not start it, at most as many as it is tried on.
     could_not_start: Vec<WorkerId>,
@@ -65,6 +65,12 @@ impl History {
     /// Lists the last failed attempts, oldest first.
     pub fn failed(&self) -> &[FailedAttempt] {
         &self.failed
+    }
+
+    /// Forgets what was spent, not what happened.
+    pub(super) fn begin_anew(&mut self) {
+        self.spent = 0;
+        self.could_not_start.clear();
     }
 
     pub(super) fn add(&mut self, fact: &TaskFailed) {

@@ -77,6 +77,16 @@ pub(crate) fn fact(world: &World, fact: &Fact) -> String {
         Fact::TokenRevoked { token, .. } => format!("token {} revoked", token.0),
         Fact::WorkerEnrolled { worker, name, .. } => format!("worker {} {name}", worker.0),
         Fact::UserEnrolled { user, name, .. } => format!("user {} {name}", user.0),
+        Fact::JobReopened { job, .. } => format!("job {} reopened", number(world, *job)),
+        Fact::StageReopened { stage, .. } => format!("stage {} reopened", name(world, *stage)),
+        Fact::TasksReopened { stage, range, done_too, fence, .. } => {
+            let what = if *done_too { "everything" } else { "what failed" };
+            let tasks = tasks(world, *stage, *range);
+            format!("reopened {what} of {tasks} fence {}", token(*fence))
+        }
+        Fact::WorkerDraining { worker, .. } => format!("w{} draining", worker.0),
+        Fact::WorkerResumed { worker, .. } => format!("w{} resumed", worker.0),
+        Fact::JobForgotten { .. } => "a job forgotten".to_owned(),
     }
 }
 

@@ -7,9 +7,11 @@
 mod admission;
 mod adopting;
 mod cancelling;
+mod draining;
 mod enrolling;
 mod explaining;
 mod folding;
+mod forgetting;
 mod granting;
 mod jobs_ending;
 mod leases;
@@ -18,6 +20,7 @@ mod needs;
 #[cfg(feature = "planted-bugs")]
 mod planted;
 mod queueing;
+mod reopening;
 mod reporting;
 mod retrying;
 mod specs;

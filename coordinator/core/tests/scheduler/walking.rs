@@ -6,14 +6,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use fastrand::Rng;
 use gridctl_core::effect::{Effect, ToWorker, Verdict};
-use gridctl_core::event::{Event, Held, Outcome, Phase, Report, ReportItem};
+use gridctl_core::event::{Event, Held, Outcome, Phase, Report, ReportItem, Target};
 use gridctl_core::fact::{Fact, Span};
-use gridctl_jobs::id::{JobId, StageId, WorkerId};
+use gridctl_jobs::id::{JobId, StageId, StageIndex, WorkerId};
 use gridctl_jobs::range::TaskRange;
 use gridctl_jobs::units::Cpus;
 
 use crate::specs::{cpus, job, needs, priority, retries, stage};
-use crate::world::{LEASE_MS, World, could_not_start, exit};
+use crate::world::{ADMIN, LEASE_MS, World, could_not_start, exit};
 
 const SEEDS: u64 = 60;
 const STEPS: u64 = 400;
@@ -56,6 +56,13 @@ impl Walk {
     fn hear(&mut self) {
         // Taken, since not every act is a step.
         for fact in std::mem::take(&mut self.world.facts) {
+            if let Fact::TasksReopened { stage, range, done_too: true, .. } = &fact {
+                let inside = |(its, index): &(StageId, u64)| its == stage && range.contains(*index);
+                let known = self.world.core.state().stage(*stage);
+                self.committed.retain(|task| {
+                    !inside(task) || known.is_some_and(|stage| !stage.is_open(task.1))
+                });
+            }
             let (stage, range) = match fact {
                 Fact::RangeDone(done) => (done.stage, done.range),
                 Fact::TaskDone(done) => (done.stage, TaskRange::one(u64::from(done.index))),
@@ -118,7 +125,9 @@ impl Walk {
     fn act(&mut self) {
         match self.rng.u32(0..20) {
             0 if self.jobs.len() < 6 => self.submit(),
-            0 | 1 => self.cancel(),
+            0 | 1 if self.rng.bool() => self.cancel(),
+            0 => self.retry(),
+            1 => self.drain_or_forget(),
             2..=4 => self.hello(),
             5 => self.lose(),
             6 if self.rng.u32(0..6) == 0 => self.restart(),
@@ -154,6 +163,31 @@ impl Walk {
         let range = TaskRange::new(start, start + self.rng.u64(1..10));
         let stage = (!whole).then(|| self.rng.u32(0..3));
         self.world.cancel(job, stage, (!whole).then_some(range));
+    }
+
+    fn retry(&mut self) {
+        let Some(job) = self.rng.choice(self.jobs.clone()) else { return };
+        let (stage, all) = (self.rng.bool().then(|| self.rng.u32(0..3)), self.rng.bool());
+        let start = self.rng.u64(0..10);
+        let some = stage.is_some() && self.rng.bool();
+        let range = some.then(|| TaskRange::new(start, start + self.rng.u64(1..10)));
+        self.world.retry_as(ADMIN, Target { job, stage: stage.map(StageIndex), range }, all);
+    }
+
+    fn drain_or_forget(&mut self) {
+        let worker = self.rng.choice(self.workers.keys().copied().collect::<Vec<_>>());
+        let job = self.rng.choice(self.jobs.clone());
+        match (self.rng.u32(0..4), worker, job) {
+            (0, Some(worker), _) => self.world.drain(worker),
+            (1, Some(worker), _) => self.world.resume(worker),
+            (2, _, Some(job)) => {
+                self.world.forget_as(ADMIN, job);
+                if self.world.core.state().job(job).is_none() {
+                    self.jobs.retain(|known| *known != job);
+                }
+            }
+            _ => {}
+        }
     }
 
     fn a_worker(&mut self, connected: bool) -> Option<WorkerId> {
@@ -272,6 +306,8 @@ impl Walk {
     /// The faults stop: everyone comes back and finishes what it holds.
     fn settle(&mut self) {
         for worker in self.workers.keys().copied().collect::<Vec<_>>() {
+            self.world.resume(worker);
+            self.hear();
             self.hello_of(worker);
             self.hear();
         }

@@ -329,6 +329,36 @@ impl World {
         self.step(Event::Cancel { request, caller, target });
     }
 
+    /// Retries what did not succeed of a job.
+    pub(crate) fn retry(&mut self, job: JobId) {
+        self.retry_as(ADMIN, Target { job, stage: None, range: None }, false);
+    }
+
+    /// Retries everything of a job.
+    pub(crate) fn retry_all(&mut self, job: JobId) {
+        self.retry_as(ADMIN, Target { job, stage: None, range: None }, true);
+    }
+
+    pub(crate) fn retry_as(&mut self, caller: Caller, target: Target, all: bool) {
+        let request = RequestId(self.number());
+        self.step(Event::Retry { request, caller, target, all });
+    }
+
+    pub(crate) fn forget_as(&mut self, caller: Caller, job: JobId) {
+        let request = RequestId(self.number());
+        self.step(Event::Forget { request, caller, job });
+    }
+
+    pub(crate) fn drain(&mut self, worker: WorkerId) {
+        let request = RequestId(self.number());
+        self.step(Event::DrainWorker { request, caller: ADMIN, worker });
+    }
+
+    pub(crate) fn resume(&mut self, worker: WorkerId) {
+        let request = RequestId(self.number());
+        self.step(Event::ResumeWorker { request, caller: ADMIN, worker });
+    }
+
     pub(crate) fn stage(&self, stage: StageId) -> &Stage {
         self.core.state().stage(stage).unwrap()
     }

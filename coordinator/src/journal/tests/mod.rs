@@ -9,7 +9,7 @@ mod torn;
 use std::sync::Arc;
 
 use gridctl_core::effect::FactIndex;
-use gridctl_core::fact::{Fact, Kept, Place, Span, TaskDone, TaskFailed};
+use gridctl_core::fact::{Begun, Fact, Kept, Place, Span, TaskDone, TaskFailed};
 use gridctl_jobs::id::{Epoch, JobId, StageId, StageIndex, Token, UserId, WorkerId};
 use gridctl_jobs::range::TaskRange;
 use gridctl_jobs::state::Failure;
@@ -33,7 +33,8 @@ pub(super) fn fact(n: u64) -> Fact {
         0 => Fact::EpochStarted { epoch: Epoch(n), at: WallMs(1_700_000_000_000 + n) },
         1 => {
             let (range, by, at) = (TaskRange::new(n, n + 5), UserId(2), WallMs(9));
-            Fact::TasksCancelled { stage: STAGE, range, fence: token, by, at }
+            let begun = vec![Begun { range, attempt: 1 }];
+            Fact::TasksCancelled { stage: STAGE, range, fence: token, begun, by, at }
         }
         _ => Fact::TaskFailed(TaskFailed {
             stage: STAGE,
