@@ -6,7 +6,7 @@
 use gridctl_core::activity;
 use gridctl_core::effect::{self, Refusal, Reply, ToWorker, Violation};
 use gridctl_core::event::{self, WorkerHello};
-use gridctl_core::fact::{self, Kept, Span, UserRole};
+use gridctl_core::fact::{self, Kept, Span, UserRole, WorkerProcess};
 use gridctl_jobs::id::{StageId, Token};
 use gridctl_jobs::limits::{FAILURE_MESSAGE_BYTES_MAX, TASKS_PER_STAGE_MAX};
 use gridctl_jobs::range::TaskRange;
@@ -53,7 +53,15 @@ pub(crate) fn hello(hello: &worker::Hello) -> Result<WorkerHello, Malformed> {
         return Err(Malformed::Cpus);
     }
     let held = hello.held.iter().map(held).collect::<Result<Vec<_>, _>>()?;
-    Ok(WorkerHello { machine: hello.machine, cpus: hello.cpus, held })
+    let &worker::Hello { machine, process, life, .. } = hello;
+    Ok(WorkerHello {
+        process: WorkerProcess { machine, process, life },
+        connection: hello.connection,
+        predecessor_gone: hello.predecessor_gone,
+        ends_trees: hello.ends_trees,
+        cpus: hello.cpus,
+        held,
+    })
 }
 
 fn held(held: &worker::Held) -> Result<event::Held, Malformed> {
@@ -355,6 +363,11 @@ mod tests {
                 };
                 items
             ],
+            process: [0; 16],
+            life: 1,
+            connection: 1,
+            predecessor_gone: false,
+            ends_trees: false,
         };
         assert_eq!(hello(&hello_of(Cpus::ZERO, 0)), Err(Malformed::Cpus));
         assert_eq!(hello(&hello_of(Cpus::whole(u32::MAX), 0)), Err(Malformed::Cpus));

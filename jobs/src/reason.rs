@@ -67,6 +67,22 @@ pub enum WaitReason {
         /// How many there are.
         count: u64,
     },
+    /// Its tasks are to be killed when their worker has lost the coordinator, and no connected worker can do
+    /// that for sure.
+    NoTreesEnded {
+        /// How many workers are connected.
+        workers: u64,
+    },
+    /// After a setback of the coordinator nothing is granted for the longest lease that there can be.
+    SetBack {
+        /// How long it still lasts.
+        remaining_ms: u64,
+    },
+    /// Earlier attempts of tasks that may never run twice at once may still be running.
+    StillRunsElsewhere {
+        /// How many tasks wait so.
+        tasks: u64,
+    },
 }
 
 /// A stage that another waits for.

@@ -92,6 +92,7 @@ impl Resolver<'_, '_> {
             timeout: self.stage.timeout,
             stdout: self.stage.stdout,
             stderr: self.stage.stderr,
+            on_lost_lease: self.stage.on_lost_lease,
         };
         Some(StageSpec {
             name: self.stage.shown_name().to_owned(),

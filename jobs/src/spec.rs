@@ -57,6 +57,8 @@ pub struct TaskTemplate {
     pub stdout: Keep,
     /// What becomes of standard error.
     pub stderr: Keep,
+    /// What a worker does with it once its lease has run out.
+    pub on_lost_lease: OnLostLease,
 }
 
 /// What a task runs.
@@ -132,6 +134,16 @@ pub enum Keep {
     Keep,
     /// It goes to `/dev/null`.
     Discard,
+}
+
+/// What a worker does with a running task when it has not heard from the coordinator for a lease.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub enum OnLostLease {
+    /// It finishes the task, and offers the result once the coordinator is back; the task may run twice.
+    #[default]
+    Finish,
+    /// It kills the task in time, so that the task never runs twice at once.
+    Stop,
 }
 
 /// The items of a stage: one task each.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::numbers::NumberRange;
-use crate::spec::Keep;
+use crate::spec::{Keep, OnLostLease};
 
 /// The name of a job's only stage where it has none.
 pub(crate) const ONLY_STAGE_NAME: &str = "main";
@@ -31,6 +31,7 @@ pub struct Stage {
     pub(crate) retries: u32,
     pub(crate) stdout: Keep,
     pub(crate) stderr: Keep,
+    pub(crate) on_lost_lease: OnLostLease,
 }
 
 /// What a stage runs.
@@ -98,6 +99,7 @@ impl Stage {
             retries: 0,
             stdout: Keep::Keep,
             stderr: Keep::Keep,
+            on_lost_lease: OnLostLease::Finish,
         }
     }
 
@@ -214,6 +216,14 @@ impl Stage {
     #[must_use]
     pub fn stderr(mut self, keep: Keep) -> Self {
         self.stderr = keep;
+        self
+    }
+
+    /// Sets what a worker does with its running tasks once it has not heard from the coordinator for a lease;
+    /// it finishes them unless set.
+    #[must_use]
+    pub fn on_lost_lease(mut self, what: OnLostLease) -> Self {
+        self.on_lost_lease = what;
         self
     }
 

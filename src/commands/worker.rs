@@ -86,12 +86,13 @@ pub(super) fn worker(options: WorkerOptions, screen: Screen) -> Result<ExitCode,
 
 fn worker_config(options: WorkerOptions, dirs: &Dirs) -> Result<WorkerConfig, ParseTokenError> {
     let join: Option<JoinToken> = options.join.map(|token| token.parse()).transpose()?;
+    let data_dir = options.data_dir.unwrap_or_else(|| dirs.state().join(DATA_DIR));
     Ok(WorkerConfig {
-        data_dir: options.data_dir.unwrap_or_else(|| dirs.state().join(DATA_DIR)),
         join,
         name: options.name,
         cpus: options.cpus,
         grace: options.grace.unwrap_or(GRACE_DEFAULT),
+        ..WorkerConfig::new(data_dir)
     })
 }
 

@@ -20,6 +20,9 @@ pub(crate) fn kind(reason: &WaitReason) -> &'static str {
         WaitReason::CouldNotStartHere { .. } => "could-not-start-here",
         WaitReason::Suspect { .. } => "suspect",
         WaitReason::Draining { .. } => "draining",
+        WaitReason::NoTreesEnded { .. } => "no-trees-ended",
+        WaitReason::SetBack { .. } => "set-back",
+        WaitReason::StillRunsElsewhere { .. } => "still-runs-elsewhere",
     }
 }
 
@@ -61,7 +64,22 @@ pub(crate) fn sentence(reason: &WaitReason, names: &[(WorkerId, String)]) -> Str
             tasks(*count)
         ),
         WaitReason::Suspect { workers } => format!(
-            "the connection to {workers} of the workers that could take it is gone; their leases are running out"
+            "{workers} of the workers that could take it are not heard of; their leases are running out"
+        ),
+        WaitReason::NoTreesEnded { workers } => format!(
+            "its tasks have on_lost_lease = \"stop\", and none of the {workers} workers connected can end whole \
+             process trees for sure; start one that can (with the capability CAP_SYS_ADMIN, and without \
+             --no-respawn)"
+        ),
+        WaitReason::SetBack { remaining_ms } => format!(
+            "the coordinator was set back to an earlier state, and workers may run what it does not know of: \
+             nothing is granted for another {}",
+            short(Duration::from_millis(*remaining_ms))
+        ),
+        WaitReason::StillRunsElsewhere { tasks: count } => format!(
+            "{} with on_lost_lease = \"stop\" may still be running from before; they are granted again once \
+             that has surely ended",
+            tasks(*count)
         ),
         WaitReason::Draining { workers, count } => {
             let mut named: Vec<String> =

@@ -30,12 +30,27 @@ pub struct WorkerConfig {
     pub cpus: Option<Cpus>,
     /// How long what runs may go on once it drains.
     pub grace: Duration,
+    /// Whether everything that an earlier process on this data directory had started is surely gone: said
+    /// by whoever saw it end. What was granted to that process then runs elsewhere at once, instead of when
+    /// its lease has run out.
+    pub predecessor_gone: bool,
+    /// Whether everything that tasks start surely ends when they are ended, and when this process dies:
+    /// stages with `on_lost_lease = "stop"` run only where it does.
+    pub ends_trees: bool,
 }
 
 impl WorkerConfig {
     /// Makes one in which nothing but the data directory was said.
     pub fn new(data_dir: impl Into<PathBuf>) -> Self {
-        Self { data_dir: data_dir.into(), join: None, name: None, cpus: None, grace: GRACE_DEFAULT }
+        Self {
+            data_dir: data_dir.into(),
+            join: None,
+            name: None,
+            cpus: None,
+            grace: GRACE_DEFAULT,
+            predecessor_gone: false,
+            ends_trees: false,
+        }
     }
 
     /// Returns what tasks may occupy together.

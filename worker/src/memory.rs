@@ -29,6 +29,8 @@ pub(crate) struct Content {
     pub(crate) addresses: Vec<String>,
     /// Hash of the join token that gave the identity: the same token does not join twice.
     pub(crate) token: String,
+    /// Counts the processes that used this data directory.
+    pub(crate) lives: u64,
 }
 
 /// Why a worker's memory cannot be used.
@@ -92,6 +94,16 @@ impl Memory {
         Ok(())
     }
 
+    /// Counts this process, durably; returns its number.
+    ///
+    /// # Errors
+    /// Where it cannot be written.
+    pub(crate) fn begin_life(&mut self) -> Result<u64, MemoryError> {
+        let life = self.content.lives.saturating_add(1);
+        self.replace(Content { lives: life, ..self.content.clone() })?;
+        Ok(life)
+    }
+
     /// Written under another name, synced, renamed: it is whole or as before.
     fn write(&self, content: &Content) -> io::Result<()> {
         let mut text = serde_json::to_vec_pretty(content)?;
@@ -119,6 +131,14 @@ mod tests {
         memory.replace(content).unwrap();
         let memory = Memory::load(data.path()).unwrap();
         assert_eq!(memory.content().grid, "home");
+    }
+
+    #[test]
+    fn every_process_has_a_higher_number_than_the_one_before() {
+        let data = tempfile::tempdir().unwrap();
+        for life in 1..4 {
+            assert_eq!(Memory::load(data.path()).unwrap().begin_life().unwrap(), life);
+        }
     }
 
     #[test]

@@ -104,6 +104,10 @@ impl Worker {
         let agent = Agent::new(AgentConfig {
             cpus: config.cpus(),
             machine: data.machine(),
+            process: std::array::from_fn(|_| fastrand::u8(..)),
+            life: memory.begin_life()?,
+            predecessor_gone: config.predecessor_gone,
+            ends_trees: config.ends_trees,
             epoch_seen: epochs.seen(),
             grace_ms: u64::try_from(config.grace.as_millis()).unwrap_or(u64::MAX),
             seed: fastrand::u64(..),
@@ -180,6 +184,7 @@ async fn identity(
         grid: joined.grid.clone(),
         addresses: token.addresses().to_vec(),
         token: hash(token),
+        lives: memory.content().lives,
     })?;
     info!("joined grid {} as {}", joined.grid, joined.credentials.identity().name());
     Ok(joined.credentials)

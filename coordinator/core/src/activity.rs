@@ -33,6 +33,8 @@ pub struct WorkerActivity {
     pub cpus: Cpus,
     /// Reserved for what it holds.
     pub reserved: Cpus,
+    /// Whether it can end whole process trees for sure.
+    pub ends_trees: bool,
 }
 
 /// Whether a worker can be given work.

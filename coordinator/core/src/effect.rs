@@ -115,6 +115,9 @@ pub enum CloseReason {
     UnknownWorker,
     /// It said something that no worker of ours says.
     Violation(Violation),
+    /// Another process of the same worker may still run what it was granted, until its lease has run out;
+    /// coming back later helps.
+    LeaseRuns,
 }
 
 /// What a peer did that it must not.

@@ -13,7 +13,7 @@ use gridctl_jobs::spec::JobSpec;
 use gridctl_jobs::state::Failure;
 use gridctl_jobs::units::{Cpus, WallMs};
 
-use crate::fact::{Digest, Kept, Span, TokenId, TokenRole, UserRole};
+use crate::fact::{Digest, Kept, Span, TokenId, TokenRole, UserRole, WorkerProcess};
 
 /// The time of a step.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -46,8 +46,9 @@ pub struct Caller {
 /// Everything that can happen.
 #[derive(Clone, PartialEq, Debug)]
 pub enum Event {
-    /// The first event of a life, after recovery.
-    Start,
+    /// The first event of a life, after recovery; `restored` where what was recovered is a copy of an earlier
+    /// state of the grid, so that more may have been granted since than it knows of.
+    Start { restored: bool },
     /// Someone submits a job.
     Submit { request: RequestId, caller: Caller, id: JobId, digest: Digest, spec: Arc<JobSpec> },
     /// Someone cancels a job, or a part of one.
@@ -97,6 +98,10 @@ pub enum Event {
     LeaseExpired { session: SessionId },
     /// A deadline of [`next_deadline`](crate::scheduler::Scheduler::next_deadline) has come.
     Tick,
+    /// Several heartbeats of the session did not come; its lease runs on.
+    Silent { session: SessionId },
+    /// A heartbeat of a session that was silent came.
+    Heard { session: SessionId },
 }
 
 /// What a cancel or a retry is about: a job, a stage of it, or some tasks of that stage.
@@ -110,8 +115,13 @@ pub struct Target {
 /// What a worker says of itself and of what it holds.
 #[derive(Clone, PartialEq, Debug)]
 pub struct WorkerHello {
-    /// Tells machines (and data directories) apart that use the same identity.
-    pub machine: [u8; 16],
+    pub process: WorkerProcess,
+    /// Counts the connections of that process: of two, the one with the lower number is over.
+    pub connection: u64,
+    /// Whether every process that an earlier process of this worker had started is surely gone.
+    pub predecessor_gone: bool,
+    /// Whether the worker can end whole process trees for sure, also when it dies itself.
+    pub ends_trees: bool,
     pub cpus: Cpus,
     pub held: Vec<Held>,
 }

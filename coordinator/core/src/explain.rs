@@ -3,7 +3,7 @@
 use gridctl_jobs::id::{StageId, WorkerId};
 use gridctl_jobs::range::TaskRange;
 use gridctl_jobs::reason::{NeededStage, WaitReason};
-use gridctl_jobs::spec::StageSpec;
+use gridctl_jobs::spec::{OnLostLease, StageSpec};
 use gridctl_jobs::units::Cpus;
 
 use crate::activity::{Activity, WorkerActivity, WorkerState};
@@ -83,6 +83,12 @@ fn place_reasons(
     if let Some((largest, largest_worker)) = largest.filter(|(largest, _)| *largest < wanted) {
         reasons.push(WaitReason::TooManyCpus { wanted, largest, largest_worker });
         reasons.extend(draining);
+        return;
+    }
+    if spec_of(job, stage).task.on_lost_lease == OnLostLease::Stop
+        && !ready().any(|worker| worker.ends_trees && worker.cpus >= wanted)
+    {
+        reasons.push(WaitReason::NoTreesEnded { workers: ready().count() as u64 });
         return;
     }
     let refused = unstartable(activity, stage);

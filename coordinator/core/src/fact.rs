@@ -83,6 +83,28 @@ pub enum Fact {
     /// A job that had ended is gone, with everything that it left behind; its id is remembered for a while,
     /// its number for ever. `by` is `None` where its time was over.
     JobForgotten { job: JobId, by: Option<UserId>, at: WallMs },
+    /// A worker's process holds a lease from now on: after a restart it may still run what it was granted.
+    WorkerAttached { worker: WorkerId, process: WorkerProcess },
+    /// A worker holds no lease any more: it left, its lease ran out, or nothing of it is trusted.
+    WorkerDetached { worker: WorkerId },
+    /// The longest lease that may be in force from now on.
+    LeaseLength { longest_ms: u64 },
+    /// Nothing of the stage at or above `below` was ever granted; written ahead of the grants.
+    Watermark { stage: StageId, below: u64 },
+    /// The coordinator was set back (restored from a copy, or its journal lacks an epoch): watermarks and
+    /// attached workers say nothing about what may run until this is over.
+    SetBack { is_over: bool },
+}
+
+/// One process of a worker, as its Hello names it.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+pub struct WorkerProcess {
+    /// Tells machines (and data directories) apart that use the same identity.
+    pub machine: [u8; 16],
+    /// Random, of the process.
+    pub process: [u8; 16],
+    /// Counts the processes of that data directory: of two, the one with the lower number is gone.
+    pub life: u64,
 }
 
 /// Tasks that were begun.

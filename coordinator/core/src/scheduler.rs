@@ -114,7 +114,7 @@ impl Scheduler {
         let cx = &mut Step { now, out: effects };
         self.on_due(cx);
         match event {
-            Event::Start => self.on_start(cx),
+            Event::Start { restored: _ } => self.on_start(cx),
             Event::Submit { request, caller, id, digest, spec } => {
                 self.on_submit(cx, request, caller, id, digest, spec);
             }
@@ -161,6 +161,8 @@ impl Scheduler {
             Event::Disconnected { session } => self.on_disconnected(session),
             Event::LeaseExpired { session } => self.on_lease_expired(cx, session),
             Event::Tick => {}
+            Event::Silent { session } => self.on_silent(session),
+            Event::Heard { session } => self.on_heard(session),
         }
         self.settle_jobs(cx);
         self.dispatch(cx);
@@ -210,7 +212,7 @@ impl Scheduler {
 
     /// Sends to a worker that is connected; one that is not gets its answers with its next Hello.
     fn send(&self, cx: &mut Step<'_>, worker: WorkerId, message: ToWorker) {
-        if let Some(machine) = self.fleet.ready(worker) {
+        if let Some(machine) = self.fleet.connected(worker) {
             self.effect(cx, Effect::Send { session: machine.session, message });
         }
     }

@@ -25,12 +25,14 @@ pub use self::directory::{
 };
 pub use self::forgotten::{FORGOTTEN_KEPT_MS, Forgotten};
 pub use self::job::Job;
+pub use self::leases::Leases;
 pub use self::stage::{Counts, DoneRange, DoneTask, Skipped, Stage};
 pub use self::task::{FAILED_ATTEMPTS_KEPT, FailedAttempt, History};
 
 mod directory;
 mod forgotten;
 mod job;
+mod leases;
 mod stage;
 mod task;
 
@@ -49,6 +51,7 @@ pub struct State {
     last_number: JobNumber,
     forgotten: ForgottenJobs,
     directory: Directory,
+    leases: Leases,
 }
 
 impl Default for State {
@@ -63,6 +66,7 @@ impl Default for State {
             last_number: JobNumber(0),
             forgotten: ForgottenJobs::default(),
             directory: Directory::default(),
+            leases: Leases::default(),
         }
     }
 }
@@ -77,7 +81,10 @@ impl State {
     pub fn apply(&mut self, fact: &Fact) {
         self.applied = FactIndex(self.applied.0 + 1);
         match fact {
-            Fact::EpochStarted { epoch, at: _ } => self.epoch = self.epoch.max(*epoch),
+            Fact::EpochStarted { epoch, at: _ } => {
+                self.epoch = self.epoch.max(*epoch);
+                self.leases.apply_epoch(*epoch);
+            }
             Fact::JobSubmitted(submitted) => self.apply_submitted(submitted),
             Fact::RangeDone(done) => self.on_stage(done.stage, |stage| {
                 stage.apply_range_done(done);
@@ -137,6 +144,16 @@ impl State {
                 self.directory.apply_worker_draining(*worker, false);
             }
             Fact::JobForgotten { job, by: _, at } => self.apply_forgotten(*job, *at),
+            Fact::WorkerAttached { worker, process } => {
+                self.leases.apply_attached(*worker, *process);
+            }
+            Fact::WorkerDetached { worker } => self.leases.apply_detached(*worker),
+            Fact::LeaseLength { longest_ms } => self.leases.apply_length(*longest_ms),
+            Fact::Watermark { stage, below } => self.on_stage(*stage, |stage| {
+                stage.apply_watermark(*below);
+                None
+            }),
+            Fact::SetBack { is_over } => self.leases.apply_set_back(*is_over),
         }
     }
 
@@ -204,6 +221,11 @@ impl State {
     /// Lists all output that something here still refers to, in no particular order.
     pub fn kept(&self) -> impl Iterator<Item = &Kept> {
         self.jobs.values().flat_map(Job::stages).flat_map(Stage::all_kept)
+    }
+
+    /// Returns which workers hold leases, and for how long.
+    pub const fn leases(&self) -> &Leases {
+        &self.leases
     }
 
     /// Returns the number that the next job gets.

@@ -47,6 +47,11 @@ pub(crate) fn kept_of(fact: &Fact) -> Option<&Kept> {
         | Fact::TasksReopened { .. }
         | Fact::WorkerDraining { .. }
         | Fact::WorkerResumed { .. }
-        | Fact::JobForgotten { .. } => None,
+        | Fact::JobForgotten { .. }
+        | Fact::WorkerAttached { .. }
+        | Fact::WorkerDetached { .. }
+        | Fact::LeaseLength { .. }
+        | Fact::Watermark { .. }
+        | Fact::SetBack { .. } => None,
     }
 }

@@ -82,7 +82,9 @@ impl ReactorHandle {
             Event::Report { report, .. } => report.items.len(),
             Event::Started { tasks, .. } => tasks.len(),
             Event::GivenBack { ranges, .. } => ranges.len(),
-            Event::Start
+            Event::Start { .. }
+            | Event::Silent { .. }
+            | Event::Heard { .. }
             | Event::Submit { .. }
             | Event::Cancel { .. }
             | Event::Retry { .. }

@@ -30,6 +30,7 @@ pub(super) enum Line {
     Reopened { job: JobNumber, by: String },
     TasksReopened { job: JobNumber, stage: String, open: u64, by: String },
     Forgotten { id: JobId, job: JobNumber, by: Option<String> },
+    SetBack { is_over: bool },
 }
 
 /// Makes the line of a fact that was just applied, if it matters to an operator.
@@ -101,7 +102,13 @@ pub(super) fn of_fact(fact: &Fact, state: &State) -> Option<Line> {
         | Fact::TaskFailed(_)
         | Fact::StageSkipped { .. }
         | Fact::StageReopened { .. }
-        | Fact::TasksCancelled { .. } => None,
+        | Fact::TasksCancelled { .. }
+        | Fact::Watermark { .. }
+        // Told by the changes of workers.
+        | Fact::WorkerAttached { .. }
+        | Fact::WorkerDetached { .. }
+        | Fact::LeaseLength { .. } => None,
+        Fact::SetBack { is_over } => Some(Line::SetBack { is_over: *is_over }),
     }
 }
 
@@ -183,6 +190,12 @@ impl Line {
             }
             Self::Forgotten { id, job, by: None } => {
                 tracing::info!(%job, %id, "job forgotten; its time was over");
+            }
+            Self::SetBack { is_over: false } => tracing::warn!(
+                "this coordinator was set back to an earlier state; it gives nothing out until every lease that may be in force has run out"
+            ),
+            Self::SetBack { is_over: true } => {
+                tracing::info!("every lease from before the setback has run out");
             }
         }
     }

@@ -117,6 +117,9 @@ impl std::fmt::Display for CoreReason {
                 write!(f, "another machine is connected under the identity {name}")
             }
             CloseReason::UnknownWorker => f.write_str("no such worker is known"),
+            CloseReason::LeaseRuns => f.write_str(
+                "an earlier process of the same worker may still run tasks until its lease has run out",
+            ),
             CloseReason::Violation(violation) => violation.fmt(f),
         }
     }

@@ -89,7 +89,7 @@ impl Reactor {
     ) -> Result<(), ReactorError> {
         let mut durability = self.journal.durability();
         let mut batch = Vec::with_capacity(BATCH_MAX);
-        self.step(Event::Start);
+        self.step(Event::Start { restored: false });
         loop {
             self.record().await?;
             self.release(&mut durability)?;
@@ -147,7 +147,9 @@ impl Reactor {
             Event::Goodbye { session } => self.leases.close(*session),
             // The core may still speak of it: what it says then goes nowhere.
             Event::Disconnected { session } => drop(self.sessions.remove(session)),
-            Event::Start
+            Event::Start { .. }
+            | Event::Silent { .. }
+            | Event::Heard { .. }
             | Event::Submit { .. }
             | Event::Cancel { .. }
             | Event::Retry { .. }

@@ -9,7 +9,7 @@ use gridctl_core::scheduler::{Config, Scheduler};
 use gridctl_core::state::{LOCAL_ADMIN, State};
 use gridctl_jobs::id::{JobId, JobNumber, StageId, StageIndex, Token};
 use gridctl_jobs::range::TaskRange;
-use gridctl_jobs::spec::{Items, JobSpec, Keep, Run, StageSpec, Stdin, TaskTemplate};
+use gridctl_jobs::spec::{Items, JobSpec, Keep, OnLostLease, Run, StageSpec, Stdin, TaskTemplate};
 use gridctl_jobs::template::{Part, Template};
 use gridctl_jobs::units::Cpus;
 use tokio::sync::watch;
@@ -69,6 +69,7 @@ fn submit(n: u128, request: gridctl_core::event::RequestId) -> Event {
         timeout: None,
         stdout: Keep::Keep,
         stderr: Keep::Keep,
+        on_lost_lease: OnLostLease::Finish,
     };
     let stage = StageSpec {
         name: "only".to_owned(),

@@ -68,7 +68,9 @@ impl End {
         match self {
             Self::Lost(_) | Self::Left | Self::Stopping => true,
             Self::Closing(Closing::Core(reason)) => match &reason.0 {
-                CloseReason::Superseded | CloseReason::LeaseExpired => true,
+                CloseReason::Superseded | CloseReason::LeaseExpired | CloseReason::LeaseRuns => {
+                    true
+                }
                 CloseReason::IdentityInUse { .. }
                 | CloseReason::UnknownWorker
                 | CloseReason::Violation(_) => false,
@@ -153,6 +155,7 @@ fn closing_code(closing: &Closing) -> CloseCode {
             CloseReason::Superseded => CloseCode::Superseded,
             CloseReason::LeaseExpired => CloseCode::Late,
             CloseReason::IdentityInUse { .. } | CloseReason::UnknownWorker => CloseCode::Refused,
+            CloseReason::LeaseRuns => CloseCode::Overloaded,
             CloseReason::Violation(_) => CloseCode::Violation,
         },
     }
@@ -168,6 +171,7 @@ pub(super) fn farewell(closing: &Closing) -> Option<Turned> {
                 Some(Turned::IdentityInUse { name: name.clone() })
             }
             CloseReason::UnknownWorker => Some(Turned::UnknownIdentity),
+            CloseReason::LeaseRuns => Some(Turned::LeaseRuns),
             CloseReason::Violation(violation) => {
                 Some(Turned::Violation { what: violation.to_string() })
             }

@@ -89,7 +89,10 @@ impl Room {
             | WaitReason::Backoff { .. }
             | WaitReason::CouldNotStartHere { .. }
             | WaitReason::Suspect { .. }
-            | WaitReason::Draining { .. } => {}
+            | WaitReason::Draining { .. }
+            | WaitReason::NoTreesEnded { .. }
+            | WaitReason::SetBack { .. }
+            | WaitReason::StillRunsElsewhere { .. } => {}
         }
     }
 }
@@ -114,7 +117,10 @@ fn named_workers(
             | WaitReason::RestartWindow { .. }
             | WaitReason::Backoff { .. }
             | WaitReason::CouldNotStartHere { .. }
-            | WaitReason::Suspect { .. } => {}
+            | WaitReason::Suspect { .. }
+            | WaitReason::NoTreesEnded { .. }
+            | WaitReason::SetBack { .. }
+            | WaitReason::StillRunsElsewhere { .. } => {}
         }
     }
     workers

@@ -30,6 +30,11 @@ pub(crate) fn hello(cpus: u32, held: Vec<Held>) -> Hello {
         cpus: Cpus::whole(cpus),
         wall: WallMs(0),
         held,
+        process: [8; 16],
+        life: 1,
+        connection: 1,
+        predecessor_gone: false,
+        ends_trees: false,
     }
 }
 

@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use gridctl_coordinator::{Coordinator, CoordinatorConfig, CoordinatorHandle, Settings};
 use gridctl_jobs::id::{JobId, StageIndex};
-use gridctl_jobs::spec::{Items, JobSpec, Keep, Numbers, Run, StageSpec, Stdin, TaskTemplate};
+use gridctl_jobs::spec::{
+    Items, JobSpec, Keep, Numbers, OnLostLease, Run, StageSpec, Stdin, TaskTemplate,
+};
 use gridctl_jobs::template::{Part, Template};
 use gridctl_jobs::units::Cpus;
 use gridctl_transport::credentials::Credentials;
@@ -154,6 +156,7 @@ pub(crate) fn stage(name: &str, tasks: u64, run: Run) -> StageSpec {
             timeout: None,
             stdout: Keep::Keep,
             stderr: Keep::Keep,
+            on_lost_lease: OnLostLease::Finish,
         }),
     }
 }

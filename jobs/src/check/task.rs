@@ -7,7 +7,7 @@ use thiserror::Error;
 use crate::limits::{
     ARGS_DEPTH_MAX, CPUS_MAX, RETRIES_MAX, TASK_TEXT_BYTES_MAX, TIMEOUT_SECONDS_MAX,
 };
-use crate::spec::{ArgValue, Args, Run, Stdin, TaskTemplate};
+use crate::spec::{ArgValue, Args, OnLostLease, Run, Stdin, TaskTemplate};
 use crate::template::{ItemKind, Part, Placeholder, Template};
 use crate::units::Cpus;
 
@@ -63,6 +63,9 @@ pub enum TaskError {
     /// `args` nested deeper than [`ARGS_DEPTH_MAX`].
     #[error("args is nested more than {ARGS_DEPTH_MAX} levels deep")]
     ArgsTooDeep,
+    /// A function that is to be killed.
+    #[error("a function cannot be killed, so that on_lost_lease = \"stop\" cannot hold for it")]
+    FunctionToStop,
     /// A number in `args` that JSON does not have.
     #[error("args holds a number that JSON does not have: {number}")]
     ArgsNumber {
@@ -158,6 +161,9 @@ impl TaskTemplate {
             }
             Run::Script { text } => Ok(text.len()),
             Run::Function { name, .. } if name.is_empty() => Err(TaskError::EmptyFunction),
+            Run::Function { .. } if self.on_lost_lease == OnLostLease::Stop => {
+                Err(TaskError::FunctionToStop)
+            }
             Run::Function { name, args: Args::Item } => Ok(name.len()),
             Run::Function { name, args: Args::Value(value) } => {
                 Ok(name.len() + check_arg(value, kind, 1)?)

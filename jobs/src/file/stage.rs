@@ -11,7 +11,7 @@ use super::values::{Entry, Reader, entries, quoted};
 use crate::diagnostic::Spot;
 use crate::job::{Doubt, did_you_mean};
 use crate::limits::RETRIES_MAX;
-use crate::spec::Keep;
+use crate::spec::{Keep, OnLostLease};
 use crate::stage::{Stage, StageRun, StageStdin};
 
 /// A stage's keys as they are read; what it runs is put together at the end.
@@ -90,6 +90,7 @@ impl Reader<'_> {
             "retries" => stage.retries = self.retries(entry).unwrap_or_default(),
             "stdout" => stage.stdout = self.keep(entry),
             "stderr" => stage.stderr = self.keep(entry),
+            "on_lost_lease" => stage.on_lost_lease = self.on_lost_lease(entry),
             _ => {
                 let meant = self.unknown_key(entry, Level::Stage);
                 // Then it is not missing as well.
@@ -218,6 +219,20 @@ impl Reader<'_> {
             self.report.error_at(entry.span(), message, None);
         }
         retries
+    }
+
+    fn on_lost_lease(&mut self, entry: &Entry<'_, '_>) -> OnLostLease {
+        const WORDS: [&str; 2] = ["finish", "stop"];
+        match entry.value.get_ref().as_str() {
+            Some("finish") => {}
+            Some("stop") => return OnLostLease::Stop,
+            Some(word) => {
+                let message = format!("`{}` is \"finish\" or \"stop\", not {word:?}", entry.key);
+                self.report.error_at(entry.span(), message, did_you_mean(word, WORDS));
+            }
+            None => self.wrong_type(entry, "\"finish\" or \"stop\"", None),
+        }
+        OnLostLease::Finish
     }
 
     fn keep(&mut self, entry: &Entry<'_, '_>) -> Keep {

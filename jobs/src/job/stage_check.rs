@@ -10,6 +10,7 @@ use crate::limits::{
     CPUS_MAX, ITEMS_BYTES_MAX, ITEMS_MAX, JOB_FILE_BYTES_MAX, RETRIES_MAX, TIMEOUT_SECONDS_MAX,
 };
 use crate::numbers::{NumbersError, RangeError};
+use crate::spec::OnLostLease;
 use crate::stage::{ForEach, Stage, StageRun, StageStdin};
 use crate::template::ItemKind;
 use crate::units::Cpus;
@@ -55,6 +56,9 @@ pub(super) fn check_stage(stage: &Stage, at: usize, doubt: Doubt, report: &mut R
     checker.env();
     checker.stdin();
     checker.quantities();
+    if !doubt.run {
+        checker.lost_lease();
+    }
     checker.size();
 }
 
@@ -300,6 +304,18 @@ impl Checker<'_, '_> {
             let message =
                 format!("{} retries, at most {RETRIES_MAX} are allowed", self.stage.retries);
             self.error(&self.spot("retries"), message, "");
+        }
+    }
+
+    fn lost_lease(&mut self) {
+        if self.stage.on_lost_lease == OnLostLease::Stop
+            && matches!(self.stage.run, StageRun::Function(_))
+        {
+            self.error(
+                &self.spot("on_lost_lease"),
+                "a function cannot be killed, so that `on_lost_lease = \"stop\"` cannot hold for it",
+                "leave it out, or run a command or a script",
+            );
         }
     }
 

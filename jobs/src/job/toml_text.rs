@@ -5,7 +5,7 @@ use thiserror::Error;
 use toml::{Table, Value as Toml};
 
 use super::Job;
-use crate::spec::Keep;
+use crate::spec::{Keep, OnLostLease};
 use crate::stage::{ForEach, Stage, StageRun, StageStdin};
 
 /// Why a job cannot be written as a job file.
@@ -108,6 +108,10 @@ fn stage_table(stage: &Stage) -> Result<Toml, ToTomlError> {
             Keep::Keep => {}
             Keep::Discard => set(key, "discard".into()),
         }
+    }
+    match stage.on_lost_lease {
+        OnLostLease::Finish => {}
+        OnLostLease::Stop => set("on_lost_lease", "stop".into()),
     }
     Ok(table.into())
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use gridctl_jobs::id::StageIndex;
 use gridctl_jobs::job::{Job, ToTomlError};
 use gridctl_jobs::numbers::NumberRange;
-use gridctl_jobs::spec::{Args, Items, Keep, Numbers, Run, Stdin};
+use gridctl_jobs::spec::{Args, Items, Keep, Numbers, OnLostLease, Run, Stdin};
 use gridctl_jobs::stage::Stage;
 use gridctl_jobs::template::{Part, Placeholder, Template};
 use gridctl_jobs::units::Cpus;
@@ -49,6 +49,7 @@ timeout = "1h 30m"
 retries = 1000000
 stdout = "keep"
 stderr = "discard"
+on_lost_lease = "stop"
 
 [[stage]]
 name = "b"
@@ -145,6 +146,7 @@ fn every_key_is_read() {
     assert_eq!(a.task.cpus, Cpus::from_ten_thousandths(2500));
     assert_eq!(a.task.timeout, Some(Duration::from_secs(5400)));
     assert_eq!((a.retries, a.task.stdout, a.task.stderr), (1_000_000, Keep::Keep, Keep::Discard));
+    assert_eq!(a.task.on_lost_lease, OnLostLease::Stop);
 
     assert_eq!(b.needs, [StageIndex(0), StageIndex(2)]);
     let Run::Script { text } = &b.task.run else { panic!("{:?}", b.task.run) };
@@ -232,7 +234,8 @@ fn builders_and_files_say_the_same() {
             .timeout(Duration::from_secs(5400))
             .retries(1_000_000)
             .stdout(Keep::Keep)
-            .stderr(Keep::Discard),
+            .stderr(Keep::Discard)
+            .on_lost_lease(OnLostLease::Stop),
         )
         .stage(
             Stage::script("b", "#!/usr/bin/env python3\nprint(\"${GRID_ITEM} {} {{ x }}\")\n")

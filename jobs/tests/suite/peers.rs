@@ -13,8 +13,8 @@ use gridctl_jobs::name::NameError;
 use gridctl_jobs::numbers::NumbersError;
 use gridctl_jobs::render::Renderer;
 use gridctl_jobs::spec::{
-    ArgValue, Args, ItemList, ItemSource, Items, JobSpec, Numbers, Run, StageOrder, StageSpec,
-    Stdin, TaskTemplate,
+    ArgValue, Args, ItemList, ItemSource, Items, JobSpec, Numbers, OnLostLease, Run, StageOrder,
+    StageSpec, Stdin, TaskTemplate,
 };
 use gridctl_jobs::stage::Stage;
 use gridctl_jobs::template::{ItemKind, Part, Placeholder, Template};
@@ -172,6 +172,11 @@ fn quantities_are_held() {
             TaskError::Timeout { timeout }
         );
     }
+    let stopped = refused_task(|task| {
+        task.run = Run::Function { name: "f".to_owned(), args: Args::Item };
+        task.on_lost_lease = OnLostLease::Stop;
+    });
+    assert_eq!(stopped, TaskError::FunctionToStop);
     let retries = RETRIES_MAX + 1;
     let source = TaskError::TooManyRetries { retries };
     assert_eq!(

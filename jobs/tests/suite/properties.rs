@@ -34,6 +34,8 @@ const PIECES: &[&str] = &[
     "timeout",
     "retries",
     "stdout",
+    "on_lost_lease",
+    "\"stop\"",
     "=",
     ".",
     "\n",

@@ -104,6 +104,8 @@ fn worker_config(root: &Path, token: JoinToken) -> WorkerConfig {
     config.join = Some(token).filter(|_| !has_joined);
     config.name = Some(WORKER_NAME.to_owned());
     config.grace = Duration::ZERO;
+    // The coordinator dies with it: nobody could give its tasks away.
+    config.ends_trees = true;
     config
 }
 

@@ -111,7 +111,6 @@ impl World<'_> {
         let Some(coordinator) = &mut self.coordinator else { return Ok(()) };
         self.trace
             .note(("event", std::mem::discriminant(&event)), || format!("coordinator: {event:?}"));
-        self.ledger.happens(&event);
         match &event {
             Event::Report { session, report } => {
                 coordinator.reports.entry(*session).or_default().push(report.clone());
@@ -120,7 +119,9 @@ impl World<'_> {
             Event::Disconnected { session } => {
                 coordinator.sessions.remove(session);
             }
-            Event::Start
+            Event::Start { .. }
+            | Event::Silent { .. }
+            | Event::Heard { .. }
             | Event::WorkerHello { .. }
             | Event::Submit { .. }
             | Event::Cancel { .. }
@@ -138,7 +139,10 @@ impl World<'_> {
         }
         let wall = WallMs(wall.0.saturating_add_signed(coordinator.wall_ahead_ms));
         let now = Now { mono: coordinator.mono(self.now), wall };
-        coordinator.scheduler.step(now, event, &mut coordinator.effects);
+        coordinator.scheduler.step(now, event.clone(), &mut coordinator.effects);
+        if !is_turned_away(&event, &coordinator.effects) {
+            self.ledger.happens(&event);
+        }
         if self.checks == Checks::All {
             coordinator.scheduler.check_invariants();
         }
@@ -263,7 +267,10 @@ impl World<'_> {
             }
             Effect::Close { session, why } => {
                 coordinator.leases.close(session);
-                let honest = matches!(why, CloseReason::Superseded | CloseReason::LeaseExpired);
+                let honest = matches!(
+                    why,
+                    CloseReason::Superseded | CloseReason::LeaseExpired | CloseReason::LeaseRuns
+                );
                 check(honest, Rule::HonestPeerIsServed, || format!("a worker is closed: {why:?}"))?;
                 if let Some(id) = coordinator.sessions.remove(&session) {
                     self.send_down(id, Down::End);
@@ -431,6 +438,14 @@ impl World<'_> {
             self.agenda.put(at, Happening::Down(id, Down::End));
         }
     }
+}
+
+/// Says whether an event is a Hello that begins no session.
+fn is_turned_away(event: &Event, effects: &Effects) -> bool {
+    let Event::WorkerHello { session, .. } = event else { return false };
+    let closes =
+        |effect: &Effect| matches!(effect, Effect::Close { session: its, .. } if its == session);
+    effects.effects.iter().any(|(_, effect)| closes(effect))
 }
 
 /// Checks that nothing is granted that another worker runs and may go on with.

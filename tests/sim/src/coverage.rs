@@ -124,7 +124,7 @@ impl Coverage {
 
     pub(crate) fn event(&mut self, event: &Event) {
         let kind = match event {
-            Event::Start => "start",
+            Event::Start { .. } => "start",
             Event::Submit { .. } => "submit",
             Event::Cancel { .. } => "cancel",
             Event::Retry { all: false, .. } => "retry",
@@ -148,6 +148,8 @@ impl Coverage {
             Event::Disconnected { .. } => "disconnected",
             Event::LeaseExpired { .. } => "lease expired",
             Event::Tick => "tick",
+            Event::Silent { .. } => "silent",
+            Event::Heard { .. } => "heard",
         };
         self.hit(Group::Event, kind);
     }
@@ -174,6 +176,11 @@ impl Coverage {
             Fact::WorkerResumed { .. } => "worker resumed",
             Fact::JobForgotten { by: Some(_), .. } => "job forgotten",
             Fact::JobForgotten { by: None, .. } => "job forgotten by age",
+            Fact::WorkerAttached { .. } => "worker attached",
+            Fact::WorkerDetached { .. } => "worker detached",
+            Fact::LeaseLength { .. } => "lease length",
+            Fact::Watermark { .. } => "watermark",
+            Fact::SetBack { .. } => "set back",
         };
         self.hit(Group::Fact, kind);
     }

@@ -234,7 +234,9 @@ impl Ledger {
                     self.sessions.remove(&worker);
                 }
             }
-            Event::Start
+            Event::Start { .. }
+            | Event::Silent { .. }
+            | Event::Heard { .. }
             | Event::Submit { .. }
             | Event::Cancel { .. }
             | Event::Retry { .. }
@@ -475,7 +477,12 @@ impl Ledger {
             | Fact::TokenCreated(_)
             | Fact::TokenRevoked { .. }
             | Fact::WorkerEnrolled { .. }
-            | Fact::UserEnrolled { .. } => {}
+            | Fact::UserEnrolled { .. }
+            | Fact::WorkerAttached { .. }
+            | Fact::WorkerDetached { .. }
+            | Fact::LeaseLength { .. }
+            | Fact::Watermark { .. }
+            | Fact::SetBack { .. } => {}
         }
         Ok(())
     }

@@ -94,7 +94,7 @@ impl World<'_> {
         let scheduler = Scheduler::new(config, state);
         self.coordinator = Some(Coordinator::new(scheduler, store, lease_ms, life));
         self.agenda.put(self.now.after(EXPIRE_EVERY_MS), Happening::ExpireLeases(self.life));
-        self.tell_scheduler(Event::Start)
+        self.tell_scheduler(Event::Start { restored: false })
     }
 
     /// Reads the journal and the results back from the disk.

@@ -7,7 +7,7 @@ use fastrand::Rng;
 use gridctl_jobs::id::{JobId, StageId, StageIndex};
 use gridctl_jobs::range::TaskRange;
 use gridctl_jobs::spec::{
-    ItemList, Items, JobSpec, Keep, Numbers, Run, StageSpec, Stdin, TaskTemplate,
+    ItemList, Items, JobSpec, Keep, Numbers, OnLostLease, Run, StageSpec, Stdin, TaskTemplate,
 };
 use gridctl_jobs::template::Template;
 use gridctl_jobs::units::Cpus;
@@ -48,6 +48,8 @@ pub(crate) struct Machine {
     pub(crate) cpus: u32,
     /// What its clock shows when a schedule begins.
     pub(crate) clock_ms: u64,
+    /// Whether it can end whole process trees.
+    pub(crate) ends_trees: bool,
 }
 
 /// A job, when it is submitted, and how its tasks behave.
@@ -110,7 +112,11 @@ impl Schedule {
     pub(crate) fn draw(seed: u64) -> Self {
         let mut rng = Rng::with_seed(seed);
         let machines: Vec<Machine> = (0..rng.usize(3..=5))
-            .map(|_| Machine { cpus: rng.u32(1..=4), clock_ms: rng.u64(1_000..10_000_000) })
+            .map(|_| Machine {
+                cpus: rng.u32(1..=4),
+                clock_ms: rng.u64(1_000..10_000_000),
+                ends_trees: true,
+            })
             .collect();
         let widest = machines.iter().map(|machine| machine.cpus).max().unwrap_or(1);
         let lease_ms = rng.u64(4..=20) * 250;
@@ -284,6 +290,7 @@ fn template(cpus: Cpus) -> TaskTemplate {
         timeout: None,
         stdout: Keep::Keep,
         stderr: Keep::Keep,
+        on_lost_lease: OnLostLease::Finish,
     }
 }
 

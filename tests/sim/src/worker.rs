@@ -120,6 +120,10 @@ impl World<'_> {
         let config = AgentConfig {
             cpus: worker.cpus(),
             machine,
+            process: self.rng.u128(..).to_le_bytes(),
+            life: u64::from(worker.life.life),
+            predecessor_gone: self.rng.bool(),
+            ends_trees: worker.machine.ends_trees,
             epoch_seen: worker.epoch_seen,
             grace_ms: GRACE_MS,
             seed: self.rng.u64(..),

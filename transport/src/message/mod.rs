@@ -38,6 +38,10 @@ pub enum Turned {
     Stopping,
     #[error("the other side broke the protocol: {what}")]
     Violation { what: String },
+    #[error(
+        "an earlier process of this worker may still run tasks; its lease has to run out first, so this one tries again"
+    )]
+    LeaseRuns,
 }
 
 #[cfg(test)]

@@ -8,7 +8,8 @@ use gridctl_jobs::id::{Epoch, JobId, JobNumber, StageId, StageIndex, Token};
 use gridctl_jobs::range::TaskRange;
 use gridctl_jobs::reason::WaitReason;
 use gridctl_jobs::spec::{
-    Args, ItemSource, Items, JobSpec, Keep, Run, StageOrder, StageSpec, Stdin, TaskTemplate,
+    Args, ItemSource, Items, JobSpec, Keep, OnLostLease, Run, StageOrder, StageSpec, Stdin,
+    TaskTemplate,
 };
 use gridctl_jobs::state::{Failure, JobState, TaskState};
 use gridctl_jobs::units::{Cpus, WallMs};
@@ -49,6 +50,7 @@ fn task() -> Arc<TaskTemplate> {
         timeout: None,
         stdout: Keep::Keep,
         stderr: Keep::Discard,
+        on_lost_lease: OnLostLease::Finish,
     })
 }
 
@@ -248,6 +250,11 @@ fn add_worker_messages(lines: &mut Lines) {
         cpus: Cpus::whole(2),
         wall: WallMs(1),
         held: vec![held],
+        process: [8; 16],
+        life: 3,
+        connection: 2,
+        predecessor_gone: true,
+        ends_trees: false,
     };
     let item = |outcome, output| ReportItem {
         token: TOKEN,
@@ -326,6 +333,7 @@ fn add_coordinator_messages(lines: &mut Lines) {
     }
 }
 
+/// `GRIDCTL_REWRITE=1` writes the golden bytes anew.
 #[test]
 fn every_message_is_written_as_the_first_version_wrote_it() {
     let mut lines = Lines(String::new());

@@ -68,6 +68,16 @@ pub struct Hello {
     pub wall: WallMs,
     /// Everything that it holds: queued, running, or finished and not yet acknowledged.
     pub held: Vec<Held>,
+    /// Random, of this process of the worker.
+    pub process: [u8; 16],
+    /// Counts the processes of the worker's data directory, from 1.
+    pub life: u64,
+    /// Counts the connections of this process, from 1.
+    pub connection: u64,
+    /// Whether everything that an earlier process of this worker had started is surely gone.
+    pub predecessor_gone: bool,
+    /// Whether it can end whole process trees for sure, also when it dies itself.
+    pub ends_trees: bool,
 }
 
 /// Something that a worker holds.

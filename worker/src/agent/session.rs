@@ -128,6 +128,11 @@ impl Agent {
             cpus: self.config.cpus,
             wall: now.wall,
             held: self.held(),
+            process: self.config.process,
+            life: self.config.life,
+            connection: link.0,
+            predecessor_gone: self.config.predecessor_gone,
+            ends_trees: self.config.ends_trees,
         };
         effects.push(AgentEffect::Send { link, message: WorkerMessage::Hello(hello) });
     }
@@ -341,7 +346,10 @@ impl Agent {
                 self.disconnect(effects);
                 self.exit(AgentExit::Refused(turned.to_string()), effects);
             }
-            Turned::OldCoordinator { .. } | Turned::Stopping | Turned::Violation { .. } => {
+            Turned::OldCoordinator { .. }
+            | Turned::Stopping
+            | Turned::Violation { .. }
+            | Turned::LeaseRuns => {
                 self.hang_up(now, Notice::Turned(turned), effects);
             }
         }

@@ -18,6 +18,14 @@ pub struct AgentConfig {
     pub cpus: Cpus,
     /// Tells machines (and data directories) apart that use the same identity.
     pub machine: [u8; 16],
+    /// Random, of this process.
+    pub process: [u8; 16],
+    /// Counts the processes of the data directory: of two, the one with the lower number is gone.
+    pub life: u64,
+    /// Whether everything that an earlier process of this worker had started is surely gone.
+    pub predecessor_gone: bool,
+    /// Whether whole process trees can be ended for sure, also when this process dies.
+    pub ends_trees: bool,
     /// The highest epoch that welcomed this worker in earlier lives.
     pub epoch_seen: Epoch,
     /// How long what runs may go on once draining began, in milliseconds.

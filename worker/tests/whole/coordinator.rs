@@ -8,7 +8,9 @@ use std::time::{Duration, SystemTime};
 
 use gridctl_jobs::id::{Epoch, JobId, JobNumber, StageId, StageIndex, Token};
 use gridctl_jobs::range::TaskRange;
-use gridctl_jobs::spec::{Args, ItemSource, Keep, Numbers, Run, StageOrder, Stdin, TaskTemplate};
+use gridctl_jobs::spec::{
+    Args, ItemSource, Keep, Numbers, OnLostLease, Run, StageOrder, Stdin, TaskTemplate,
+};
 use gridctl_jobs::template::{Part, Template};
 use gridctl_jobs::units::Cpus;
 use gridctl_transport::authority::Authority;
@@ -263,6 +265,7 @@ fn stage(run: Run) -> CoordinatorMessage {
             timeout: None,
             stdout: Keep::Keep,
             stderr: Keep::Keep,
+            on_lost_lease: OnLostLease::Finish,
         }),
         source: ItemSource::Numbers(Numbers { first: 0, step: 1, numbers: count, chunk: None }),
     }))

@@ -10,9 +10,9 @@ use gridctl_jobs::id::{StageId, WorkerId};
 use gridctl_jobs::range::TaskRange;
 
 use super::fleet::Machine;
-use super::limits::{HELD_TASKS_MAX, WORKER_CPUS_MAX};
+use super::limits::HELD_TASKS_MAX;
 use super::{Scheduler, Step};
-use crate::activity::{Change, Granted};
+use crate::activity::{Change, Granted, WorkerState};
 use crate::effect::{CloseReason, HeldAnswer, ToWorker, Verdict, Violation};
 use crate::event::{Held, Phase, SessionId, WorkerHello};
 use crate::ranges;
@@ -38,7 +38,7 @@ impl Scheduler {
         worker: WorkerId,
         hello: &WorkerHello,
     ) {
-        if let Err(why) = self.check_hello(session, worker, hello) {
+        if let Err(why) = self.check_hello(worker, hello) {
             self.close(cx, session, why);
             return;
         }
@@ -51,8 +51,7 @@ impl Scheduler {
         }
         self.unclaim(worker);
         self.untell(worker);
-        let cpus = hello.cpus.min(WORKER_CPUS_MAX);
-        let mut machine = Machine::new(session, hello.machine, cpus);
+        let mut machine = Machine::new(session, hello);
         machine.is_withheld = self.is_withheld(worker);
         self.fleet.begin(worker, machine);
         self.dirty.shown.insert(worker);
@@ -81,19 +80,9 @@ impl Scheduler {
         }
     }
 
-    fn check_hello(
-        &self,
-        session: SessionId,
-        worker: WorkerId,
-        hello: &WorkerHello,
-    ) -> Result<(), CloseReason> {
+    fn check_hello(&self, worker: WorkerId, hello: &WorkerHello) -> Result<(), CloseReason> {
         let enrolled = self.state.directory().worker(worker).ok_or(CloseReason::UnknownWorker)?;
-        if let Some(there) = self.fleet.ready(worker)
-            && there.session != session
-            && there.machine != hello.machine
-        {
-            return Err(CloseReason::IdentityInUse { name: enrolled.name.clone() });
-        }
+        self.check_process(worker, hello, &enrolled.name)?;
         let mut tasks = 0_u64;
         for item in &hello.held {
             self.check_token(item.token).map_err(CloseReason::Violation)?;
@@ -116,6 +105,43 @@ impl Scheduler {
             return Err(CloseReason::Violation(Violation::TooManyItems { max: HELD_TASKS_MAX }));
         }
         Ok(())
+    }
+
+    /// Refuses a process that may not take the place of the one that is known.
+    fn check_process(
+        &self,
+        worker: WorkerId,
+        hello: &WorkerHello,
+        name: &str,
+    ) -> Result<(), CloseReason> {
+        let Some(there) = self.fleet.get(worker).filter(|there| there.state != WorkerState::Lost)
+        else {
+            return Ok(());
+        };
+        let (known, comes) = (there.process, hello.process);
+        if known.machine != comes.machine {
+            return if there.connected {
+                Err(CloseReason::IdentityInUse { name: name.to_owned() })
+            } else if there.loads.is_empty() {
+                Ok(())
+            } else {
+                // What it says of its predecessors is about its own machine.
+                Err(CloseReason::LeaseRuns)
+            };
+        }
+        if known.process == comes.process {
+            // A connection that the process has given up since.
+            let is_over = hello.connection < there.connection;
+            return if is_over { Err(CloseReason::Superseded) } else { Ok(()) };
+        }
+        if comes.life < known.life {
+            return Err(CloseReason::Superseded);
+        }
+        if hello.predecessor_gone || there.loads.is_empty() {
+            Ok(())
+        } else {
+            Err(CloseReason::LeaseRuns)
+        }
     }
 
     /// Answers one announced item.

@@ -8,9 +8,11 @@ use gridctl_jobs::id::{StageId, WorkerId};
 use gridctl_jobs::planted::{Bug, is_on};
 use gridctl_jobs::units::Cpus;
 
+use super::limits::WORKER_CPUS_MAX;
 use super::queue::Rank;
 use crate::activity::WorkerState;
-use crate::event::{ReportItem, SessionId};
+use crate::event::{ReportItem, SessionId, WorkerHello};
+use crate::fact::WorkerProcess;
 
 /// All workers of this life of the coordinator, lost ones too.
 #[derive(Debug, Default)]
@@ -33,7 +35,12 @@ pub(super) struct Machine {
     pub(super) is_withheld: bool,
     /// The last one; over where the worker is lost.
     pub(super) session: SessionId,
-    pub(super) machine: [u8; 16],
+    /// Whether the session has its connection.
+    pub(super) connected: bool,
+    pub(super) process: WorkerProcess,
+    /// Of the process.
+    pub(super) connection: u64,
+    pub(super) ends_trees: bool,
     pub(super) cpus: Cpus,
     pub(super) loads: BTreeMap<StageId, Load>,
     /// The sum over `loads`.
@@ -87,13 +94,17 @@ impl Load {
 }
 
 impl Machine {
-    pub(super) fn new(session: SessionId, machine: [u8; 16], cpus: Cpus) -> Self {
+    /// Makes one that has just said Hello.
+    pub(super) fn new(session: SessionId, hello: &WorkerHello) -> Self {
         Self {
             state: WorkerState::Ready,
             is_withheld: false,
             session,
-            machine,
-            cpus,
+            connected: true,
+            process: hello.process,
+            connection: hello.connection,
+            ends_trees: hello.ends_trees,
+            cpus: hello.cpus.min(WORKER_CPUS_MAX),
             loads: BTreeMap::new(),
             reserved: Cpus::ZERO,
             told: BTreeSet::new(),
@@ -131,7 +142,12 @@ impl Fleet {
         self.machines.get(&worker)
     }
 
-    /// Returns a worker that is connected.
+    /// Returns a worker that can be told something.
+    pub(super) fn connected(&self, worker: WorkerId) -> Option<&Machine> {
+        self.get(worker).filter(|machine| machine.connected)
+    }
+
+    /// Returns a worker that is connected and heard of.
     pub(super) fn ready(&self, worker: WorkerId) -> Option<&Machine> {
         self.get(worker).filter(|machine| machine.is_ready())
     }
@@ -196,6 +212,7 @@ impl Fleet {
     pub(super) fn lose(&mut self, worker: WorkerId) {
         if let Some(mut machine) = self.end_session(worker) {
             machine.state = WorkerState::Lost;
+            machine.connected = false;
             machine.held_back.clear();
             self.machines.insert(worker, machine);
         }

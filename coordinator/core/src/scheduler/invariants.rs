@@ -170,7 +170,8 @@ impl Scheduler {
             }
             for (cpus, rank) in self.queue.iter().filter(|(cpus, _)| *cpus <= machine.free()) {
                 let full = machine.load(rank.id()).outstanding >= OUTSTANDING_MAX;
-                let has = self.runnable(rank.id()).pending.has_for(worker);
+                let runnable = self.runnable(rank.id());
+                let has = runnable.may_run_on(machine) && runnable.pending.has_for(worker);
                 assert!(
                     full || !has,
                     "{worker:?} has {} cpus free for {rank:?} of {cpus}",

@@ -134,6 +134,9 @@ impl Scheduler {
         let machine = self.fleet.taking(worker)?;
         let pending = runnable.pending.len();
         let load = machine.load(rank.id());
+        if !runnable.may_run_on(machine) {
+            return None;
+        }
         if !runnable.pending.has_for(worker) || load.outstanding >= OUTSTANDING_MAX {
             return None;
         }

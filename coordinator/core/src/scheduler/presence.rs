@@ -5,6 +5,7 @@ use gridctl_jobs::id::{Epoch, StageId, Token, WorkerId};
 use gridctl_jobs::planted::{Bug, is_on};
 use gridctl_jobs::range::TaskRange;
 
+use super::fleet::Machine;
 use super::{Scheduler, Step};
 use crate::activity::{Change, Granted, WorkerActivity, WorkerState};
 use crate::effect::CloseReason;
@@ -17,9 +18,35 @@ impl Scheduler {
     /// A worker's connection is gone; its lease runs on, and it gets nothing new.
     pub(super) fn on_disconnected(&mut self, session: SessionId) {
         let Some(worker) = self.fleet.worker_of(session) else { return };
-        self.unclaim(worker);
-        self.fleet.change(worker, |machine| machine.state = WorkerState::Suspect);
-        self.dirty.shown.insert(worker);
+        self.fleet.note(worker, |machine| machine.connected = false);
+        self.suspect(worker);
+    }
+
+    /// Heartbeats of a worker did not come: it gets nothing new, before its lease runs out.
+    pub(super) fn on_silent(&mut self, session: SessionId) {
+        if let Some(worker) = self.fleet.worker_of(session) {
+            self.suspect(worker);
+        }
+    }
+
+    /// A heartbeat of a silent worker came.
+    pub(super) fn on_heard(&mut self, session: SessionId) {
+        let Some(worker) = self.fleet.worker_of(session) else { return };
+        let is_back =
+            |machine: &Machine| machine.connected && machine.state == WorkerState::Suspect;
+        if self.fleet.get(worker).is_some_and(is_back) {
+            self.fleet.change(worker, |machine| machine.state = WorkerState::Ready);
+            self.dirty.workers.insert(worker);
+            self.dirty.shown.insert(worker);
+        }
+    }
+
+    fn suspect(&mut self, worker: WorkerId) {
+        if self.fleet.ready(worker).is_some() {
+            self.unclaim(worker);
+            self.fleet.change(worker, |machine| machine.state = WorkerState::Suspect);
+            self.dirty.shown.insert(worker);
+        }
     }
 
     /// A worker's lease has run out: what it held is given out again.
@@ -51,7 +78,8 @@ impl Scheduler {
         while let Some(worker) = self.dirty.shown.pop_first() {
             let Some(machine) = self.fleet.get(worker) else { continue };
             let (state, cpus, reserved) = (machine.shown_state(), machine.cpus, machine.reserved);
-            let activity = WorkerActivity { state, cpus, reserved };
+            let ends_trees = machine.ends_trees;
+            let activity = WorkerActivity { state, cpus, reserved, ends_trees };
             if self.activity.workers.get(&worker) != Some(&activity) {
                 self.show(cx, Change::Worker { worker, activity });
             }

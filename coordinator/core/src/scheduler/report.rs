@@ -8,6 +8,7 @@ use gridctl_jobs::id::{StageId, Token, WorkerId};
 use gridctl_jobs::limits::FAILURE_MESSAGE_BYTES_MAX;
 use gridctl_jobs::planted::{Bug, is_on};
 use gridctl_jobs::range::TaskRange;
+use gridctl_jobs::spec::OnLostLease;
 use gridctl_jobs::state::{Failure, FailureKind};
 
 use super::limits::{HELD_BACK_MAX, START_TRIES};
@@ -201,6 +202,7 @@ impl Scheduler {
             machine.state != WorkerState::Lost
                 && !machine.is_withheld
                 && machine.cpus >= spec.task.cpus
+                && (machine.ends_trees || spec.task.on_lost_lease == OnLostLease::Finish)
                 && *other != worker
                 && !refused.contains(other)
         });

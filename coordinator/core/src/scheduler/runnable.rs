@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use gridctl_jobs::id::WorkerId;
 use gridctl_jobs::range::TaskRange;
-use gridctl_jobs::spec::{Items, JobSpec, StageOrder, StageSpec};
+use gridctl_jobs::spec::{Items, JobSpec, OnLostLease, StageOrder, StageSpec};
 use gridctl_jobs::units::Cpus;
 
+use super::fleet::Machine;
 use super::limits::{
     BACKLOG_GROWTH, BACKLOG_US, GRANT_ITEM_BYTES_MAX, OUTSTANDING_MAX, PACE_MEMORY_TASKS,
 };
@@ -25,6 +26,8 @@ pub(super) struct Runnable {
     spec: Arc<JobSpec>,
     /// Of one task.
     pub(super) cpus: Cpus,
+    /// Whether its tasks are killed before their worker's lease has run out.
+    pub(super) stops: bool,
     pub(super) pending: Pending,
     pub(super) later: Later,
     /// When the timer of `later` is set for.
@@ -70,6 +73,7 @@ impl Runnable {
             }),
             spec: Arc::clone(job.spec()),
             cpus: spec.task.cpus,
+            stops: spec.task.on_lost_lease == OnLostLease::Stop,
             pending: Pending::new(stage),
             later: Later::default(),
             timer: None,
@@ -84,6 +88,11 @@ impl Runnable {
     pub(super) fn items(&self) -> &Items {
         let place = usize::try_from(self.rank.stage.0).expect("a job has at most 1,024 stages");
         &self.spec.stages[place].items
+    }
+
+    /// Says whether any of its tasks may run on a worker like this.
+    pub(super) const fn may_run_on(&self, machine: &Machine) -> bool {
+        machine.ends_trees || !self.stops
     }
 
     /// Takes tasks for a worker out of what is pending, no more than whose items fit one grant.

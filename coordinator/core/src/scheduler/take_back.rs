@@ -17,13 +17,20 @@ impl Scheduler {
         }
         let found =
             self.fleet.surplus().take(TAKE_BACK_LOOKS).find(|(unstarted, victim, stage)| {
-                *victim != idle && self.is_worth_taking(*unstarted, *victim, *stage, free)
+                *victim != idle
+                    && self.may_run(*stage, idle)
+                    && self.is_worth_taking(*unstarted, *victim, *stage, free)
             });
         let Some((unstarted, victim, stage)) = found else { return };
         let Some((token, tasks)) = self.last_grant(victim, stage) else { return };
         self.fleet.change_load(victim, stage, |load| load.taking_back = TakingBack::Asked);
         let tasks = tasks.min(unstarted.div_ceil(2));
         self.send(cx, victim, ToWorker::TakeBack { token, stage, tasks });
+    }
+
+    fn may_run(&self, stage: StageId, worker: WorkerId) -> bool {
+        let (stage, machine) = (self.stages.get(&stage), self.fleet.get(worker));
+        stage.zip(machine).is_some_and(|(runnable, machine)| runnable.may_run_on(machine))
     }
 
     fn is_worth_taking(

@@ -37,6 +37,8 @@ pub struct Stage {
     fences: BTreeMap<u64, Fence>,
     /// Attempts of tasks that were cancelled or reopened, as far as their histories do not tell them.
     attempted: BTreeMap<u64, Attempted>,
+    /// Nothing from here on was ever granted.
+    watermark: u64,
 }
 
 /// How many tasks are in which state; `total` is the sum of the others and of those still open.
@@ -141,6 +143,7 @@ impl Stage {
             records: BTreeMap::new(),
             fences: BTreeMap::new(),
             attempted: BTreeMap::new(),
+            watermark: 0,
         }
     }
 
@@ -176,6 +179,11 @@ impl Stage {
             && !self.done.contains(index)
             && !self.failed.contains(index)
             && !self.cancelled.contains(index)
+    }
+
+    /// Returns the task from which on nothing was ever granted.
+    pub const fn watermark(&self) -> u64 {
+        self.watermark
     }
 
     /// Says whether a task has failed for good.
@@ -368,6 +376,10 @@ impl Stage {
         } else if !history.could_not_start().is_empty() {
             self.unstartable.insert(fact.index);
         }
+    }
+
+    pub(super) fn apply_watermark(&mut self, below: u64) {
+        self.watermark = self.watermark.max(below.min(self.counts.total));
     }
 
     pub(super) fn apply_skipped(&mut self, because: StageIndex, at: WallMs) {

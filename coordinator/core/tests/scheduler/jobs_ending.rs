@@ -77,7 +77,7 @@ fn an_end_that_a_crash_cut_off_is_drawn_at_the_next_start() {
     let config = gridctl_core::scheduler::Config::new(crate::world::LEASE_MS, 7);
     let mut core = gridctl_core::scheduler::Scheduler::new(config, state);
     let mut out = gridctl_core::effect::Effects::default();
-    core.step(cut.now, gridctl_core::event::Event::Start, &mut out);
+    core.step(cut.now, gridctl_core::event::Event::Start { restored: false }, &mut out);
     core.check_invariants();
     assert_eq!(core.state().job(id).unwrap().ended(), Some(JobState::Done));
 }

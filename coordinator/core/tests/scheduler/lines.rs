@@ -87,6 +87,11 @@ pub(crate) fn fact(world: &World, fact: &Fact) -> String {
         Fact::WorkerDraining { worker, .. } => format!("w{} draining", worker.0),
         Fact::WorkerResumed { worker, .. } => format!("w{} resumed", worker.0),
         Fact::JobForgotten { .. } => "a job forgotten".to_owned(),
+        Fact::WorkerAttached { worker, .. } => format!("w{} attached", worker.0),
+        Fact::WorkerDetached { worker } => format!("w{} detached", worker.0),
+        Fact::LeaseLength { longest_ms } => format!("leases of {longest_ms}"),
+        Fact::Watermark { stage, below } => format!("watermark {} {below}", name(world, *stage)),
+        Fact::SetBack { is_over } => format!("set back over {is_over}"),
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use gridctl_jobs::id::StageIndex;
 use gridctl_jobs::spec::{
-    Args, ItemList, Items, JobSpec, Keep, Numbers, Run, StageSpec, Stdin, TaskTemplate,
+    Args, ItemList, Items, JobSpec, Keep, Numbers, OnLostLease, Run, StageSpec, Stdin, TaskTemplate,
 };
 use gridctl_jobs::units::Cpus;
 
@@ -63,5 +63,6 @@ fn template(cpus: Cpus) -> TaskTemplate {
         timeout: None,
         stdout: Keep::Keep,
         stderr: Keep::Keep,
+        on_lost_lease: OnLostLease::Finish,
     }
 }

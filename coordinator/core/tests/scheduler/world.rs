@@ -10,7 +10,9 @@ use gridctl_core::event::{
     Caller, Event, Held, MonoMs, Now, Outcome, Phase, Report, ReportItem, RequestId, SessionId,
     Target, WorkerHello,
 };
-use gridctl_core::fact::{Digest, Fact, Kept, Place, Span, TokenId, TokenRole, UserRole};
+use gridctl_core::fact::{
+    Digest, Fact, Kept, Place, Span, TokenId, TokenRole, UserRole, WorkerProcess,
+};
 use gridctl_core::scheduler::{Config, Scheduler};
 use gridctl_core::state::{LOCAL_ADMIN, Stage, State};
 use gridctl_core::view::{self, TaskCounts, TaskQuery};
@@ -65,7 +67,7 @@ impl World {
             next: 0,
             join: None,
         };
-        world.step(Event::Start);
+        world.step(Event::Start { restored: false });
         world
     }
 
@@ -74,7 +76,7 @@ impl World {
         self.core = Scheduler::new(Config::new(LEASE_MS, 7), self.state.clone());
         self.activity = Activity::default();
         self.sessions.clear();
-        self.step(Event::Start);
+        self.step(Event::Start { restored: false });
     }
 
     pub(crate) fn step(&mut self, event: Event) {
@@ -200,7 +202,14 @@ impl World {
         self.step(Event::WorkerHello {
             session,
             worker,
-            hello: WorkerHello { machine, cpus, held },
+            hello: WorkerHello {
+                process: WorkerProcess { machine, process: machine, life: 1 },
+                connection: session.0,
+                predecessor_gone: false,
+                ends_trees: false,
+                cpus,
+                held,
+            },
         });
         let refused = |effect: &Effect| matches!(effect, Effect::Close { session: its, .. } if *its == session);
         if self.effects.iter().any(refused)

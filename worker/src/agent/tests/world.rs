@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use gridctl_jobs::id::{Epoch, JobId, JobNumber, StageId, StageIndex, Token};
 use gridctl_jobs::range::TaskRange;
-use gridctl_jobs::spec::{Args, ItemSource, Keep, Numbers, Run, StageOrder, Stdin, TaskTemplate};
+use gridctl_jobs::spec::{
+    Args, ItemSource, Keep, Numbers, OnLostLease, Run, StageOrder, Stdin, TaskTemplate,
+};
 use gridctl_jobs::template::{Part, Template};
 use gridctl_jobs::units::{Cpus, WallMs};
 use gridctl_transport::message::worker::{
@@ -37,6 +39,10 @@ impl World {
         let config = AgentConfig {
             cpus: Cpus::whole(cpus),
             machine: [7; 16],
+            process: [8; 16],
+            life: 1,
+            predecessor_gone: false,
+            ends_trees: true,
             epoch_seen: Epoch(3),
             grace_ms: GRACE_MS,
             seed: 1,
@@ -322,6 +328,7 @@ pub(super) fn order_of(stage: StageId, run: Run, cpus: Cpus) -> Arc<StageOrder> 
             timeout: None,
             stdout: Keep::Keep,
             stderr: Keep::Keep,
+            on_lost_lease: OnLostLease::Finish,
         }),
         source: ItemSource::Numbers(Numbers { first: 0, step: 1, numbers: count, chunk: None }),
     })

@@ -8,7 +8,9 @@ use std::time::{Duration, Instant};
 use gridctl_jobs::id::{Epoch, JobId, JobNumber, StageIndex, Token};
 use gridctl_jobs::range::TaskRange;
 use gridctl_jobs::render::Renderer;
-use gridctl_jobs::spec::{ItemSource, Keep, Numbers, Run, StageOrder, Stdin, TaskTemplate};
+use gridctl_jobs::spec::{
+    ItemSource, Keep, Numbers, OnLostLease, Run, StageOrder, Stdin, TaskTemplate,
+};
 use gridctl_jobs::state::Failure;
 use gridctl_jobs::template::{Part, Template};
 use gridctl_jobs::units::Cpus;
@@ -185,6 +187,7 @@ pub(super) fn order(run: Run) -> StageOrder {
             timeout: None,
             stdout: Keep::Keep,
             stderr: Keep::Keep,
+            on_lost_lease: OnLostLease::Finish,
         }),
         source: ItemSource::Numbers(numbers),
     }
