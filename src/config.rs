@@ -130,10 +130,10 @@ mod tests {
         assert!(data_dir.is_some() && listen.is_some() && advertise.is_some(), "{sample}");
         assert!(lease.is_some() && heartbeat.is_some() && grid.is_some(), "{sample}");
         let sample = uncommented(include_str!("../config/worker.toml"));
-        let WorkerOptions { join, data_dir, name, cpus, grace } =
+        let WorkerOptions { join, data_dir, name, cpus, grace, no_respawn } =
             parse(Path::new("worker.toml"), &sample).unwrap();
         assert!(join.is_some() && data_dir.is_some() && name.is_some(), "{sample}");
-        assert!(cpus.is_some() && grace.is_some(), "{sample}");
+        assert!(cpus.is_some() && grace.is_some() && no_respawn.is_some(), "{sample}");
         let sample = uncommented(include_str!("../config/profile.toml"));
         let profile: ProfileFile = parse(Path::new("profile.toml"), &sample).unwrap();
         assert!(profile.coordinator.is_some(), "{sample}");

@@ -11,7 +11,7 @@ use std::fs;
 use std::net::UdpSocket;
 use std::path::Path;
 
-use common::{Home, children, until};
+use common::{Home, children, is_running, until};
 use rustix::process::{Pid, Signal};
 use serde_json::{Value, json};
 
@@ -46,12 +46,6 @@ fn runs_of(log: &Path, index: u64) -> usize {
 
 fn done(status: &Value) -> u64 {
     status["tasks"]["done"].as_u64().unwrap()
-}
-
-/// Says whether a process is there, and not merely unreaped by whoever inherited it.
-fn is_running(pid: Pid) -> bool {
-    let status = fs::read_to_string(format!("/proc/{}/status", pid.as_raw_nonzero()));
-    status.is_ok_and(|status| !status.contains("State:\tZ"))
 }
 
 #[test]

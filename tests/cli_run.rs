@@ -5,8 +5,8 @@ mod common;
 use std::fs;
 use std::process::Stdio;
 
-use common::{Home, Service, children, until};
-use rustix::process::{Pid, Signal, test_kill_process};
+use common::{Home, Service, at_work, by_own_pid, is_running, until};
+use rustix::process::{Pid, Signal};
 
 #[test]
 fn a_job_file_runs_to_its_end_and_prints_what_its_last_stage_prints() {
@@ -161,34 +161,32 @@ fn endless_task(home: &Home) -> (Service, Pid) {
     let pid_file = home.path().join("pid");
     let pid = until("the task is running", || {
         let text = fs::read_to_string(&pid_file).unwrap_or_default();
-        text.trim().parse::<i32>().map_err(|error| (error, service.log()))
+        let own = text.trim().parse().ok();
+        own.and_then(|own| by_own_pid(service.pid(), own)).ok_or_else(|| (text, service.log()))
     });
-    (service, Pid::from_raw(pid).expect("a process has a pid above 0"))
+    (service, pid)
 }
 
 #[test]
 fn ctrl_c_cancels_the_job_kills_its_tasks_and_exits_with_130() {
     let home = Home::new();
     let (service, pid) = endless_task(&home);
-    assert!(children(service.pid()).contains(&pid));
     service.signal(Signal::INT);
     let (code, log) = service.ended();
     assert_eq!(code, Some(130), "{log}");
     assert!(log.contains("cancelling the job") && log.contains("cancelled after"), "{log}");
     assert!(!log.contains("out of reach"), "that the grid stops is no outage: {log}");
-    until("the task is gone", || test_kill_process(pid).map_or(Ok(()), |()| Err(pid)));
+    until("the task is gone", || if is_running(pid) { Err(pid) } else { Ok(()) });
 }
 
 #[test]
 fn killing_it_leaves_no_task_behind() {
     let home = Home::new();
     let (service, pid) = endless_task(&home);
-    // The process that does the work, not the small one above it.
-    let worker = children(service.pid())[0];
-    rustix::process::kill_process(worker, Signal::KILL).unwrap();
+    rustix::process::kill_process(at_work(service.pid()).unwrap(), Signal::KILL).unwrap();
     let (code, log) = service.ended();
     assert_eq!(code, Some(128 + 9), "{log}");
-    until("the task is gone", || test_kill_process(pid).map_or(Ok(()), |()| Err(pid)));
+    until("the task is gone", || if is_running(pid) { Err(pid) } else { Ok(()) });
 }
 
 #[test]

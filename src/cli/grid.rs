@@ -115,6 +115,15 @@ pub(crate) struct WorkerOptions {
     )]
     #[serde(deserialize_with = "values::duration_in_file")]
     pub grace: Option<Duration>,
+    /// Do not start the worker again when its process dies; then its tasks wait for the lease to run out
+    #[arg(
+        long,
+        env = "GRID_NO_RESPAWN",
+        hide_env_values = true,
+        num_args = 0,
+        default_missing_value = "true"
+    )]
+    pub no_respawn: Option<bool>,
 }
 
 /// Enrols you as a client of a grid, by a token of role user or admin
@@ -152,6 +161,7 @@ impl WorkerOptions {
             name: self.name.or(file.name),
             cpus: self.cpus.or(file.cpus),
             grace: self.grace.or(file.grace),
+            no_respawn: self.no_respawn.or(file.no_respawn),
         }
     }
 }

@@ -17,7 +17,7 @@ use gridctl_transport::message::client::{
 };
 use gridctl_worker::config::measured_cpus;
 use gridctl_worker::descriptors::keep_from_tasks;
-use gridctl_worker::parent::{Place, SuperviseError, supervise};
+use gridctl_worker::parent::{Place, Plan, SuperviseError, Supervision, supervise};
 use thiserror::Error;
 use tokio::task::{JoinSet, block_in_place};
 use tokio::time::timeout;
@@ -98,17 +98,24 @@ impl RunError {
 /// Runs a job to its end.
 pub(super) fn run(args: Run, screen: Screen) -> Result<ExitCode, CommandError> {
     // First of all: standard input can be read only once.
-    match supervise().map_err(RunError::from)? {
+    let worker_dir = args.data_dir.as_deref().map(local::worker_dir);
+    let plan = Plan { data_dir: worker_dir.as_deref(), respawn: false };
+    let above = match supervise(&plan).map_err(RunError::from)? {
         Place::Parent(ended) => return Ok(ended),
-        Place::Child => {}
-    }
+        Place::Child(above) => above,
+    };
     let spec = job_source::load(args.source, StartIn::Here, screen)?.spec;
     check_cpus(&spec)?;
     // Not before: the job itself may have come by one of them.
     keep_from_tasks().map_err(RunError::Descriptors)?;
     let runtime = tokio::runtime::Runtime::new().map_err(CommandError::Runtime)?;
-    let ended =
-        runtime.block_on(run_job(spec, args.data_dir.as_deref(), args.into.as_deref(), screen));
+    let ended = runtime.block_on(run_job(
+        spec,
+        &above,
+        args.data_dir.as_deref(),
+        args.into.as_deref(),
+        screen,
+    ));
     // A thread that waits for whoever reads our output must not hold the end up.
     runtime.shutdown_background();
     Ok(ended?.into())
@@ -127,13 +134,14 @@ fn check_cpus(spec: &JobSpec) -> Result<(), RunError> {
 
 async fn run_job(
     spec: JobSpec,
+    above: &Supervision,
     data_dir: Option<&Path>,
     into: Option<&Path>,
     screen: Screen,
 ) -> Ended {
     let mut signals = Signals::new().map_err(CommandError::Runtime)?;
     let grid = tokio::select! {
-        grid = LocalGrid::start(data_dir) => grid.map_err(RunError::from)?,
+        grid = LocalGrid::start(data_dir, above) => grid.map_err(RunError::from)?,
         () = signals.next() => return Ok(Exit::Interrupted),
     };
     let progress = Progress::new(screen);

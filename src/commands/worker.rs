@@ -7,7 +7,7 @@ use gridctl_transport::join_token::{JoinToken, ParseTokenError};
 use gridctl_worker::agent::AgentExit;
 use gridctl_worker::config::GRACE_DEFAULT;
 use gridctl_worker::descriptors::keep_from_tasks;
-use gridctl_worker::parent::{Place, SuperviseError, supervise};
+use gridctl_worker::parent::{Place, Plan, SuperviseError, Supervision, Trees, supervise};
 use gridctl_worker::{Functions, StartWorkerError, Worker, WorkerConfig, WorkerEnd, WorkerHandle};
 use thiserror::Error;
 
@@ -70,18 +70,41 @@ pub(super) fn of_start(error: &StartWorkerError) -> Exit {
 pub(super) fn worker(options: WorkerOptions, screen: Screen) -> Result<ExitCode, CommandError> {
     let dirs = Dirs::new()?;
     let file = config::read(&dirs.config().join(FILE))?.unwrap_or_default();
-    let config = worker_config(options.or(file), &dirs).map_err(WorkError::from)?;
-    // What was wrong so far was told once; from here on there are two processes.
-    match supervise().map_err(WorkError::from)? {
-        Place::Parent(ended) => return Ok(ended),
-        Place::Child => {}
+    let options = options.or(file);
+    let respawn = !options.no_respawn.unwrap_or(false);
+    let config = worker_config(options, &dirs).map_err(WorkError::from)?;
+    // What was wrong so far was told once; from here on there are several processes.
+    let plan = Plan { data_dir: Some(&config.data_dir), respawn };
+    match supervise(&plan).map_err(WorkError::from)? {
+        Place::Parent(ended) => Ok(ended),
+        Place::Child(above) => {
+            let ended = below(below_parents(config, &above), screen);
+            // A panic does not get here; after one it is started again.
+            above.end_in_order();
+            Ok(ended?.into())
+        }
     }
+}
+
+/// Says what having these parents means to a worker.
+fn below_parents(config: WorkerConfig, above: &Supervision) -> WorkerConfig {
+    WorkerConfig {
+        // The data directory was free, or the parent has seen the end of all that used it, and what was
+        // left behind it has ended. Without starting again that is somebody else's to know.
+        predecessor_gone: above.respawns(),
+        ends_trees: above.respawns() && above.trees() == Trees::Namespace,
+        supervision: above.clone(),
+        ..config
+    }
+}
+
+fn below(config: WorkerConfig, screen: Screen) -> Ended {
     keep_from_tasks().map_err(WorkError::Descriptors)?;
     log::init(screen);
     let runtime = tokio::runtime::Runtime::new().map_err(CommandError::Runtime)?;
     let ended = runtime.block_on(work(config));
     runtime.shutdown_background();
-    Ok(ended?.into())
+    ended
 }
 
 fn worker_config(options: WorkerOptions, dirs: &Dirs) -> Result<WorkerConfig, ParseTokenError> {

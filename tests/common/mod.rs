@@ -255,6 +255,29 @@ pub(crate) fn children(pid: Pid) -> Vec<Pid> {
     [direct, further].concat()
 }
 
+/// The process that does the work of a worker, or of a `run`, below the small ones that watch over it.
+pub(crate) fn at_work(parent: Pid) -> Option<Pid> {
+    let program = |pid: Pid| fs::read_link(format!("/proc/{}/exe", pid.as_raw_nonzero())).ok();
+    let own = program(parent);
+    children(parent).into_iter().rfind(|pid| own.is_some() && program(*pid) == own)
+}
+
+/// Finds a process below `parent` by the pid that it has for itself, which is another in a pid namespace.
+pub(crate) fn by_own_pid(parent: Pid, own: i32) -> Option<Pid> {
+    children(parent).into_iter().find(|pid| {
+        let status = fs::read_to_string(format!("/proc/{}/status", pid.as_raw_nonzero()));
+        let status = status.unwrap_or_default();
+        let pids = status.lines().find_map(|line| line.strip_prefix("NSpid:"));
+        pids.and_then(|pids| pids.split_whitespace().last()) == Some(own.to_string().as_str())
+    })
+}
+
+/// Says whether a process is there, and not merely unreaped by whoever inherited it.
+pub(crate) fn is_running(pid: Pid) -> bool {
+    let status = fs::read_to_string(format!("/proc/{}/status", pid.as_raw_nonzero()));
+    status.is_ok_and(|status| !status.contains("State:\tZ"))
+}
+
 /// Waits until `look` gives something; shows what it saw last where it never does.
 pub(crate) fn until<T, E: Debug>(what: &str, mut look: impl FnMut() -> Result<T, E>) -> T {
     let started = Instant::now();

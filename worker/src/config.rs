@@ -12,6 +12,8 @@ use gridctl_jobs::units::Cpus;
 use gridctl_transport::join_token::JoinToken;
 use rustix::fs::{FlockOperation, flock};
 
+use crate::parent::Supervision;
+
 /// How long what runs may go on once a worker drains, unless said otherwise.
 pub const GRACE_DEFAULT: Duration = Duration::from_secs(30);
 
@@ -37,6 +39,8 @@ pub struct WorkerConfig {
     /// Whether everything that tasks start surely ends when they are ended, and when this process dies:
     /// stages with `on_lost_lease = "stop"` run only where it does.
     pub ends_trees: bool,
+    /// The processes above this one, if any.
+    pub supervision: Supervision,
 }
 
 impl WorkerConfig {
@@ -50,6 +54,7 @@ impl WorkerConfig {
             grace: GRACE_DEFAULT,
             predecessor_gone: false,
             ends_trees: false,
+            supervision: Supervision::NONE,
         }
     }
 
@@ -94,7 +99,7 @@ pub enum DataDirError {
 #[derive(Debug)]
 pub(crate) struct DataDir {
     path: PathBuf,
-    _lock: File,
+    lock: File,
 }
 
 impl DataDir {
@@ -103,6 +108,14 @@ impl DataDir {
     /// # Errors
     /// See [`DataDirError`].
     pub(crate) fn open(path: &Path) -> Result<Self, DataDirError> {
+        Self::open_below(path, &Supervision::NONE)
+    }
+
+    /// Makes it if need be, and locks it, unless a parent has it locked for this process.
+    ///
+    /// # Errors
+    /// See [`DataDirError`].
+    pub(crate) fn open_below(path: &Path, above: &Supervision) -> Result<Self, DataDirError> {
         let fail = |source| DataDirError::Unusable { path: path.to_owned(), source };
         DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(fail)?;
         let lock = OpenOptions::new()
@@ -112,9 +125,13 @@ impl DataDir {
             .mode(0o600)
             .open(path.join(LOCK_FILE))
             .map_err(fail)?;
+        // Absolute, since tasks are told paths below it.
+        let absolute = path.canonicalize().map_err(fail)?;
+        if above.has_locked(&lock) {
+            return Ok(Self { path: absolute, lock });
+        }
         match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
-            // Absolute, since tasks are told paths below it.
-            Ok(()) => Ok(Self { path: path.canonicalize().map_err(fail)?, _lock: lock }),
+            Ok(()) => Ok(Self { path: absolute, lock }),
             Err(rustix::io::Errno::WOULDBLOCK) => {
                 Err(DataDirError::Locked { path: path.to_owned() })
             }
@@ -126,9 +143,18 @@ impl DataDir {
         &self.path
     }
 
+    pub(crate) const fn lock(&self) -> &File {
+        &self.lock
+    }
+
     /// Returns where the identity is.
     pub(crate) fn identity(&self) -> PathBuf {
         self.path.join("identity")
+    }
+
+    /// Returns the name of this machine and data directory as text.
+    pub(crate) fn unique(&self) -> String {
+        self.machine().map(|byte| format!("{byte:02x}")).concat()
     }
 
     /// Names this machine and data directory: a copy of either is told apart.

@@ -20,6 +20,7 @@ mod link;
 mod log;
 mod memory;
 pub mod parent;
+mod processes;
 mod reactor;
 mod scratch;
 mod text;

@@ -8,11 +8,20 @@ use std::fs::{self, DirBuilder, File, Permissions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use rustix::fs::{Access, FlockOperation, StatVfsMountFlags, access, flock, statfs, statvfs};
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::processes::{self, Patience, Process};
 
 /// `f_type` of tmpfs (statfs(2)).
 const TMPFS_MAGIC: i64 = 0x0102_1994;
+
+/// In the environment of every task; the rest of it is the path of the task's own directory.
+const MARK: &[u8] = b"GRID_SCRATCH=";
+/// How long tasks that an earlier life left behind may take to die.
+const LEFTOVERS_PATIENCE: Duration = Duration::from_secs(10);
 
 /// What the roots on tmpfs are called, before what tells them apart.
 const PREFIX: &str = "gridctl-";
@@ -41,8 +50,7 @@ impl ScratchRoot {
     /// # Errors
     /// Where no directory can be made in any of the places.
     pub(crate) fn make(data_dir: &Path, unique: &str) -> io::Result<Self> {
-        let runtime = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
-        let tmpfs = ["/dev/shm"].iter().map(PathBuf::from).chain(runtime).filter(|path| {
+        let tmpfs = places().filter(|path| {
             is_tmpfs(path) && access(path, Access::WRITE_OK | Access::EXEC_OK).is_ok()
         });
         for base in tmpfs {
@@ -51,7 +59,7 @@ impl ScratchRoot {
                 return Ok(root);
             }
         }
-        Self::make_in(&data_dir.join("scratch"))
+        Self::make_in(&in_data_dir(data_dir))
     }
 
     fn make_in(path: &Path) -> io::Result<Self> {
@@ -98,6 +106,11 @@ impl Drop for ScratchRoot {
 }
 
 impl Scratch {
+    /// Returns the directory that all of this lane's are in.
+    pub(crate) fn directory(&self) -> &Path {
+        &self.lane
+    }
+
     /// Returns the task's own directory: empty when the task begins.
     pub(crate) fn work(&self) -> &Path {
         &self.work
@@ -140,6 +153,48 @@ impl Scratch {
     }
 }
 
+/// Returns the scratch directory that a process was started with.
+pub(crate) fn directory_of(pid: Pid) -> Option<PathBuf> {
+    let environment = fs::read(format!("/proc/{}/environ", pid.as_raw_nonzero())).ok()?;
+    let entry = environment.split(|byte| *byte == 0).find_map(|entry| entry.strip_prefix(MARK))?;
+    Some(PathBuf::from(str::from_utf8(entry).ok()?))
+}
+
+/// Ends the tasks that an earlier life of the same worker left behind when it was killed together with
+/// everything that would have ended them.
+pub(crate) fn end_leftovers(data_dir: &Path, unique: &str) {
+    let roots: Vec<PathBuf> = places()
+        .map(|place| place.join(format!("{PREFIX}{unique}")))
+        .chain([in_data_dir(data_dir)])
+        .collect();
+    let is_left = |process: &Process| {
+        let directory = directory_of(process.pid).filter(|_| !process.is_over);
+        directory.is_some_and(|directory| roots.iter().any(|root| directory.starts_with(root)))
+    };
+    let (until, mut patience) = (Instant::now() + LEFTOVERS_PATIENCE, Patience::new());
+    loop {
+        let left: Vec<Process> = processes::all().into_iter().filter(is_left).collect();
+        if left.is_empty() || until <= Instant::now() {
+            return;
+        }
+        for process in left {
+            // Another account's are not ours.
+            let _ = kill_process(process.pid, Signal::KILL);
+        }
+        patience.wait();
+    }
+}
+
+/// Returns the directories in which roots may be, where they are on tmpfs.
+fn places() -> impl Iterator<Item = PathBuf> {
+    let runtime = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
+    ["/dev/shm"].iter().map(PathBuf::from).chain(runtime)
+}
+
+fn in_data_dir(data_dir: &Path) -> PathBuf {
+    data_dir.join("scratch")
+}
+
 /// Says whether a path is on tmpfs, and what is built there may be run there.
 fn is_tmpfs(path: &Path) -> bool {
     let is_tmpfs = statfs(path).is_ok_and(|found| found.f_type == TMPFS_MAGIC);
@@ -179,7 +234,7 @@ fn empty_directory(path: &Path) -> io::Result<()> {
 }
 
 /// Removes a directory and all that is in it, also where a task took permissions away.
-fn remove_tree(path: &Path) -> io::Result<()> {
+pub(crate) fn remove_tree(path: &Path) -> io::Result<()> {
     match fs::remove_dir_all(path) {
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
             allow_removal(path)?;

@@ -19,6 +19,7 @@ use crate::executor::Executor;
 use crate::functions::Functions;
 use crate::link::{Link, Peer};
 use crate::memory::{Content, Memory, MemoryError};
+use crate::parent::Trees;
 use crate::reactor::{Reactor, WorkerEnd};
 use crate::scratch::ScratchRoot;
 
@@ -88,7 +89,7 @@ impl Worker {
         config: WorkerConfig,
         functions: Functions,
     ) -> Result<WorkerHandle, StartWorkerError> {
-        let data = DataDir::open(&config.data_dir)?;
+        let data = DataDir::open_below(&config.data_dir, &config.supervision)?;
         let mut memory = Memory::load(data.path())?;
         let credentials = identity(&config, &data, &mut memory).await?;
         let name = credentials.identity().name().to_owned();
@@ -112,10 +113,15 @@ impl Worker {
             grace_ms: u64::try_from(config.grace.as_millis()).unwrap_or(u64::MAX),
             seed: fastrand::u64(..),
         });
-        let unique = data.machine().map(|byte| format!("{byte:02x}")).concat();
-        let scratch = ScratchRoot::make(data.path(), &unique).map_err(StartWorkerError::Scratch)?;
+        let scratch =
+            ScratchRoot::make(data.path(), &data.unique()).map_err(StartWorkerError::Scratch)?;
+        config.supervision.remove_afterwards(scratch.path()).map_err(StartWorkerError::Scratch)?;
+        // Nothing runs yet, whatever ran before.
+        config.supervision.stop_until(None);
+        let adopts = config.supervision.trees() != Trees::Groups;
+        tell_trees(config.supervision.trees());
         let (events, inbox) = Events::new();
-        let executor = Executor::new(functions, scratch, events.clone());
+        let executor = Executor::new(functions, scratch, adopts, events.clone());
         let link = Link::start(Peer { addresses, credentials }, events.clone())
             .map_err(StartWorkerError::Thread)?;
         let reactor = Reactor::new(agent, executor, link, epochs, inbox);
@@ -188,6 +194,17 @@ async fn identity(
     })?;
     info!("joined grid {} as {}", joined.grid, joined.credentials.identity().name());
     Ok(joined.credentials)
+}
+
+/// Says in the log how sure the end of a process tree is.
+fn tell_trees(trees: Trees) {
+    match trees {
+        Trees::Namespace => info!("tasks run in a pid namespace, and end with this worker"),
+        Trees::Adopted => info!(
+            "no pid namespace is to be had (it takes CAP_SYS_ADMIN): the worker adopts what tasks leave, and ends it"
+        ),
+        Trees::Groups => info!("what tasks leave behind in sessions of their own is not ended"),
+    }
 }
 
 /// Names a token without giving it away.

@@ -160,9 +160,7 @@ impl Writer {
         };
         finish_frame(&mut end, header);
         self.active.file.write_all_at(self.active.offset, &end)?;
-        if !is_on(Bug::SegmentEndNotSynced) {
-            self.active.file.sync_data()?;
-        }
+        self.active.file.sync_data()?;
         let file = match self.next.take() {
             Some(made) => made()?,
             None => prepare_next(&*self.disk, self.segment_bytes)?,

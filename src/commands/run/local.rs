@@ -11,6 +11,7 @@ use gridctl_coordinator::{
 };
 use gridctl_transport::credentials::Credentials;
 use gridctl_transport::join_token::{JoinToken, ParseTokenError};
+use gridctl_worker::parent::Supervision;
 use gridctl_worker::{Functions, StartWorkerError, Worker, WorkerConfig, WorkerHandle};
 use tempfile::TempDir;
 use thiserror::Error;
@@ -59,15 +60,22 @@ impl LocalGrid {
     ///
     /// # Errors
     /// See [`StartLocalError`]; nothing is left running then.
-    pub(super) async fn start(data_dir: Option<&Path>) -> Result<Self, StartLocalError> {
+    pub(super) async fn start(
+        data_dir: Option<&Path>,
+        above: &Supervision,
+    ) -> Result<Self, StartLocalError> {
         let (root, temporary) = root(data_dir)?;
+        if let Some(temporary) = &temporary {
+            above.remove_afterwards(temporary.path()).map_err(StartLocalError::Temporary)?;
+        }
         let mut settings = Settings::new(root.join("coordinator"));
         settings.listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         let config = CoordinatorConfig::new(settings)?;
         let coordinator = Coordinator::start(config).await.map_err(Box::new)?;
         let token: JoinToken = coordinator.worker_token().parse()?;
         // Each of the two waits for the disk several times.
-        let worker = tokio::spawn(Worker::start(worker_config(&root, token), Functions::new()));
+        let worker =
+            tokio::spawn(Worker::start(worker_config(&root, token, above), Functions::new()));
         let identity = root.join("client");
         block_in_place(|| coordinator.enrol_local_admin(&identity))?;
         let profile = Profile::unlisted("local", identity, coordinator.advertised().to_vec());
@@ -97,8 +105,14 @@ impl LocalGrid {
     }
 }
 
-fn worker_config(root: &Path, token: JoinToken) -> WorkerConfig {
-    let mut config = WorkerConfig::new(root.join("worker"));
+/// Returns where the worker of a grid in `root` keeps its own.
+pub(super) fn worker_dir(root: &Path) -> PathBuf {
+    root.join("worker")
+}
+
+fn worker_config(root: &Path, token: JoinToken, above: &Supervision) -> WorkerConfig {
+    let mut config = WorkerConfig::new(worker_dir(root));
+    config.supervision = above.clone();
     // In a directory that is used again it has joined before.
     let has_joined = Credentials::load(&config.data_dir.join("identity")).is_ok();
     config.join = Some(token).filter(|_| !has_joined);

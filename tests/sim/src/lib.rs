@@ -10,7 +10,6 @@
 #![warn(missing_docs)]
 
 mod batch;
-mod cells;
 mod client;
 mod coordinator;
 mod coverage;
@@ -18,10 +17,8 @@ mod disturb;
 mod executor;
 mod faults;
 mod hunt;
-mod inbox;
 pub mod invariants;
 mod kept;
-mod ledger;
 mod network;
 mod planted;
 mod recovery;

@@ -181,10 +181,9 @@ impl Agent {
         }
     }
 
-    pub(super) fn on_lease_renewed(&mut self, now: Now, link: LinkId, sent: MonoMs, lease_ms: u64) {
+    pub(super) fn on_lease_renewed(&mut self, link: LinkId, sent: MonoMs, lease_ms: u64) {
         if self.session.up() == Some(link) {
-            let from = if planted::is_on(Bug::LeaseFromReceipt) { now.mono } else { sent };
-            let until = from.after(lease_ms);
+            let until = sent.after(lease_ms);
             self.session.lease_until = self.session.lease_until.max(Some(until));
         }
     }
@@ -281,9 +280,7 @@ impl Agent {
             CoordinatorMessage::Stop { token, stage, range } => {
                 self.end_tasks(stage, token, range, effects)?;
             }
-            CoordinatorMessage::Settled { up_to } => {
-                self.reports.settle(up_to + u64::from(planted::is_on(Bug::SettlesTooMuch)));
-            }
+            CoordinatorMessage::Settled { up_to } => self.reports.settle(up_to),
             CoordinatorMessage::Forget { stage } => self.stages.forget(stage),
             CoordinatorMessage::Stopping => Self::notice(Notice::CoordinatorStopping, effects),
         }
@@ -315,9 +312,7 @@ impl Agent {
         }
         if epoch > seen {
             self.session.epoch_seen = epoch;
-            if !planted::is_on(Bug::EpochForgotten) {
-                effects.push(AgentEffect::RememberEpoch(epoch));
-            }
+            effects.push(AgentEffect::RememberEpoch(epoch));
         }
         self.session.state = State::Up { link, uploads: 0 };
         self.session.failures = 0;
@@ -341,9 +336,7 @@ impl Agent {
             Self::notice(Notice::Dropped { tasks: dropped }, effects);
         }
         self.tell_begun_again();
-        if !planted::is_on(Bug::ReportsNotSentAgain) {
-            self.send_reports_from(0, effects);
-        }
+        self.send_reports_from(0, effects);
         Ok(())
     }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use gridctl_jobs::range::TaskRange;
 use gridctl_jobs::spec::Run;
@@ -16,6 +16,9 @@ use crate::events::Events;
 use crate::functions::Functions;
 use crate::scratch::ScratchRoot;
 
+/// How often processes are reaped that lost their parents, while tasks run.
+const TIDY_EVERY: Duration = Duration::from_secs(1);
+
 /// Runs slices, and tells the agent what becomes of them.
 pub(crate) struct Executor {
     functions: FunctionExecutor,
@@ -23,6 +26,7 @@ pub(crate) struct Executor {
     running: BTreeMap<SliceId, OnLane>,
     clock: Clock,
     events: Events,
+    tidied: Instant,
 }
 
 struct OnLane {
@@ -32,19 +36,28 @@ struct OnLane {
 }
 
 impl Executor {
-    pub(crate) fn new(functions: Functions, scratch: ScratchRoot, events: Events) -> Self {
+    /// `adopts`: whether this process is the one that orphans of its tasks come to.
+    pub(crate) fn new(
+        functions: Functions,
+        scratch: ScratchRoot,
+        adopts: bool,
+        events: Events,
+    ) -> Self {
         Self {
             functions: FunctionExecutor::new(functions),
-            processes: ProcessExecutor::new(scratch),
+            processes: ProcessExecutor::new(scratch, adopts),
             running: BTreeMap::new(),
             clock: Clock::start(),
             events,
+            tidied: Instant::now(),
         }
     }
 
     /// Runs the tasks of a slice, one after the other.
     pub(crate) fn begin(&mut self, slice: Slice) {
         let id = slice.id;
+        // After a while with nothing to do, too.
+        self.tidy_if_due(Instant::now());
         let is_function = match slice.renderer.order().task.run {
             Run::Function { .. } => true,
             Run::Command { .. } | Run::Script { .. } => false,
@@ -77,11 +90,21 @@ impl Executor {
         self.running.remove(&slice);
     }
 
-    /// Tells what has ended for a while, and ends functions whose time is up.
-    pub(crate) fn look_after(&self, now: Instant) {
+    /// Tells what has ended for a while, ends functions whose time is up, and processes that are nobody's.
+    pub(crate) fn look_after(&mut self, now: Instant) {
+        if !self.running.is_empty() {
+            self.tidy_if_due(now);
+        }
         for lane in self.running.values() {
             lane.run.flush_if_stale(now);
             check_timeout(&lane.run, now);
+        }
+    }
+
+    fn tidy_if_due(&mut self, now: Instant) {
+        if now.duration_since(self.tidied) >= TIDY_EVERY {
+            self.tidied = now;
+            self.processes.tidy();
         }
     }
 
@@ -92,7 +115,8 @@ impl Executor {
             let stale = (lane.run.slice.range.len() > 1).then(|| now + FLUSH_AFTER);
             [stale, timeout_at(&lane.run)].into_iter().flatten().min()
         };
-        self.running.values().filter_map(of_lane).min()
+        let tidy = (!self.running.is_empty()).then(|| self.tidied + TIDY_EVERY);
+        self.running.values().filter_map(of_lane).chain(tidy).min()
     }
 
     /// Ends every process at once and waits until they are gone. Functions are told, and not waited for.

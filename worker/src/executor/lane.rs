@@ -12,8 +12,10 @@ use std::thread::{self, JoinHandle};
 use rustix::event::{EventfdFlags, eventfd};
 
 use super::nice::be_nice;
+use super::oom::OomKills;
 use super::process::{Tools, base_env, no_scratch, run_process};
 use super::run::{Finish, SliceRun};
+use super::strays::{Lane, Strays};
 use crate::limits::IDLE_LANES_MAX;
 use crate::scratch::{Scratch, ScratchRoot};
 
@@ -34,6 +36,8 @@ pub(crate) struct ProcessExecutor {
 
 struct Shared {
     root: ScratchRoot,
+    strays: Strays,
+    oom_kills: OomKills,
     base_env: Vec<(&'static str, String)>,
     idle: Mutex<Idle>,
 }
@@ -57,8 +61,11 @@ struct Work {
 }
 
 impl ProcessExecutor {
-    pub(crate) fn new(root: ScratchRoot) -> Self {
-        let shared = Shared { root, base_env: base_env(), idle: Mutex::default() };
+    /// `adopts`: whether this process is the one that orphans of its tasks come to.
+    pub(crate) fn new(root: ScratchRoot, adopts: bool) -> Self {
+        let strays = Strays::new(adopts);
+        let (oom_kills, base_env) = (OomKills::new(), base_env());
+        let shared = Shared { root, strays, oom_kills, base_env, idle: Mutex::default() };
         Self { shared: Arc::new(shared), threads: Vec::new(), made: 0 }
     }
 
@@ -79,6 +86,12 @@ impl ProcessExecutor {
         let slices = lane.slices.clone();
         slices.send(Work { run, lane }).expect("a lane listens as long as there is an end of it");
         Some(wake)
+    }
+
+    /// Sees to processes that belong to no task any more.
+    pub(crate) fn tidy(&self) {
+        self.shared.strays.tidy();
+        self.shared.oom_kills.forget();
     }
 
     /// Waits until every lane has ended; what runs was killed before.
@@ -121,7 +134,7 @@ fn lane(shared: &Shared, number: u64, wake: &Wake, inbox: &Receiver<Work>) {
     let mut buffer = vec![0; READ_BYTES];
     while let Ok(Work { run, lane }) = inbox.recv() {
         match &mut scratch {
-            Ok(scratch) => run_slice(&run, shared, scratch, wake, &mut buffer),
+            Ok(scratch) => run_slice(&run, shared, number, scratch, wake, &mut buffer),
             Err(error) => {
                 let trouble = error.to_string();
                 fail_all(&run, || {
@@ -139,15 +152,23 @@ fn lane(shared: &Shared, number: u64, wake: &Wake, inbox: &Receiver<Work>) {
 fn run_slice(
     run: &SliceRun,
     shared: &Shared,
+    number: u64,
     scratch: &mut Scratch,
     wake: &Wake,
     buffer: &mut [u8],
 ) {
     let mut next = run.first();
     while let Some(index) = next {
-        let base_env = &shared.base_env;
+        let Shared { base_env, strays, oom_kills, .. } = shared;
         let finish = match scratch.ready() {
-            Ok(()) => run_process(run, index, &mut Tools { scratch, wake, base_env, buffer }),
+            Ok(()) => {
+                let lane = Lane { number, directory: scratch.directory() };
+                run_process(
+                    run,
+                    index,
+                    &mut Tools { scratch, wake, base_env, buffer, strays, lane, oom_kills },
+                )
+            }
             Err(error) => no_scratch(scratch.work(), error),
         };
         next = match scratch.empty() {

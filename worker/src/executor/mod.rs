@@ -7,9 +7,11 @@ mod front;
 mod function;
 mod lane;
 mod nice;
+mod oom;
 mod process;
 mod program;
 mod run;
+pub(crate) mod strays;
 
 #[cfg(test)]
 mod tests;

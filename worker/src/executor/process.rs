@@ -2,7 +2,8 @@
 //!
 //! On std's `posix_spawn` path: no `pre_exec`, a program given by its path. The process leads a group of
 //! its own; what is left of the group when it ends is killed while its pid, still unreaped, keeps the
-//! group's name from being used again.
+//! group's name from being used again. Whatever else it started, in groups and sessions of their own too,
+//! ends with it: what it left running at once, and where it was told to end within the same grace.
 
 use std::fs::File;
 use std::io::{self, Read as _, Seek as _, Write as _};
@@ -20,12 +21,18 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
 
 use super::capture::Capture;
+use super::oom::OomKills;
 use super::program::{StartError, diagnose, find, interpreter};
 use super::run::{Finish, SliceRun};
+use super::strays::{Lane, Strays, kill, signal};
 use crate::agent::TaskOutput;
 use crate::limits::{DRAIN_BYTES_MAX, KILL_GRACE_MS};
 use crate::parent::hold_if_dying;
+use crate::processes::{self, Patience, Process, below};
 use crate::scratch::Scratch;
+
+/// How long to wait between two looks at what is left of a task that was told to end.
+const LOOK_AFTER: Duration = Duration::from_millis(10);
 
 /// What a lane has for every task that it runs.
 pub(super) struct Tools<'a> {
@@ -35,6 +42,10 @@ pub(super) struct Tools<'a> {
     /// What a task sees of the worker's own environment.
     pub(super) base_env: &'a [(&'static str, String)],
     pub(super) buffer: &'a mut [u8],
+    /// Finds what the task started once it has lost its parents.
+    pub(super) strays: &'a Strays,
+    pub(super) lane: Lane<'a>,
+    pub(super) oom_kills: &'a OomKills,
 }
 
 /// Runs a task to its end.
@@ -55,10 +66,14 @@ pub(super) fn run_process(run: &SliceRun, index: u64, tools: &mut Tools<'_>) -> 
     };
     let task = &run.slice.renderer.order().task;
     let deadline = task.timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+    tools.strays.begin(tools.lane);
     let started = start(rendered, [task.stdout, task.stderr], tools);
     match started.and_then(|child| Running::watch(child, deadline)) {
         Ok(running) => running.finish(run, tools),
-        Err(error) => Finish::could_not_start(error.to_string()),
+        Err(error) => {
+            tools.strays.end(tools.lane);
+            Finish::could_not_start(error.to_string())
+        }
     }
 }
 
@@ -159,6 +174,9 @@ struct Running {
     deadline: Option<Instant>,
     ending: Ending,
     timed_out: bool,
+    is_over: bool,
+    /// What of its tree was told to end, beside its group.
+    told: Vec<Process>,
 }
 
 /// How far ending it has come.
@@ -183,6 +201,8 @@ impl Running {
                 deadline,
                 ending: Ending::No,
                 timed_out: false,
+                is_over: false,
+                told: Vec::new(),
             }),
             Err(error) => {
                 let _ = kill_process_group(group, Signal::KILL);
@@ -193,31 +213,49 @@ impl Running {
     }
 
     fn finish(mut self, run: &SliceRun, tools: &mut Tools<'_>) -> Finish {
-        while !self.wait_for_something(tools) {
-            self.end_if_due(run);
+        loop {
+            self.is_over |= self.wait_for_something(tools);
+            if self.is_over && !self.is_awaited(tools) {
+                break;
+            }
+            self.end_if_due(run, tools);
         }
-        // All that it started and left in its group goes with it; none is there most of the time.
-        self.signal(Signal::KILL);
+        // All that it started and left goes with it; none is there most of the time.
+        self.signal_group(Signal::KILL);
+        tools.strays.end(tools.lane);
+        self.end_told();
         self.stdout.drain(tools.buffer);
         self.stderr.drain(tools.buffer);
         let status = self.child.wait().expect("a child that was not reaped can be");
-        let outcome =
-            if self.timed_out { Outcome::Failed(Failure::Timeout) } else { outcome(status) };
+        let outcome = if self.timed_out {
+            Outcome::Failed(Failure::Timeout)
+        } else {
+            outcome(status, tools.oom_kills)
+        };
         let (stdout, stderr) = (self.stdout.all(), self.stderr.all());
         Finish { outcome, output: TaskOutput { stdout, stderr, result: Vec::new() } }
+    }
+
+    /// Says whether others of its tree still have time to end.
+    fn is_awaited(&self, tools: &Tools<'_>) -> bool {
+        matches!(self.ending, Ending::Asked { .. })
+            && (self.told.iter().any(is_running) || !tools.strays.alive(tools.lane).is_empty())
     }
 
     /// Waits until it printed something, ended, was cancelled, or a moment has come; says whether it
     /// ended.
     fn wait_for_something(&mut self, tools: &mut Tools<'_>) -> bool {
-        let timeout = self.next_moment().map(|at| {
+        let look = self.is_over.then(|| Instant::now() + LOOK_AFTER);
+        let timeout = self.next_moment().into_iter().chain(look).min().map(|at| {
             let left = at.saturating_duration_since(Instant::now());
             // Rounded up, so that the moment has come when the wait is over.
             timespec(left + Duration::from_micros(50))
         });
         let [stdout, stderr] = [&self.stdout, &self.stderr].map(|stream| stream.pipe.as_ref());
         let mut fds = Vec::with_capacity(4);
-        fds.push(PollFd::new(&self.ended, PollFlags::IN));
+        // Once seen, its end is no news any more.
+        let ended = if self.is_over { PollFlags::empty() } else { PollFlags::IN };
+        fds.push(PollFd::new(&self.ended, ended));
         fds.push(PollFd::new(tools.wake, PollFlags::IN));
         fds.extend(stdout.map(|pipe| PollFd::new(pipe, PollFlags::IN)));
         fds.extend(stderr.map(|pipe| PollFd::new(pipe, PollFlags::IN)));
@@ -250,16 +288,18 @@ impl Running {
     }
 
     /// Ends the process by SIGTERM, grace, SIGKILL, where it was cancelled or its time is up.
-    fn end_if_due(&mut self, run: &SliceRun) {
+    fn end_if_due(&mut self, run: &SliceRun, tools: &Tools<'_>) {
         let now = Instant::now();
         let is_late = self.deadline.is_some_and(|deadline| deadline <= now);
         match self.ending {
             Ending::Killed => {}
-            Ending::No | Ending::Asked { .. } if run.is_killed() => self.kill(),
-            Ending::Asked { kill_at } if kill_at <= now => self.kill(),
+            Ending::No | Ending::Asked { .. } if run.is_killed() => self.kill(tools),
+            Ending::Asked { kill_at } if kill_at <= now => self.kill(tools),
             Ending::No if is_late || run.is_cancelled() => {
                 self.timed_out = is_late;
-                self.signal(Signal::TERM);
+                self.told = self.tree(tools);
+                self.signal_group(Signal::TERM);
+                signal(&self.told, Signal::TERM);
                 let kill_at = now + Duration::from_millis(KILL_GRACE_MS);
                 self.ending = Ending::Asked { kill_at };
             }
@@ -267,15 +307,49 @@ impl Running {
         }
     }
 
-    fn kill(&mut self) {
-        self.signal(Signal::KILL);
+    fn kill(&mut self, tools: &Tools<'_>) {
+        let tree = self.tree(tools);
+        self.signal_group(Signal::KILL);
+        kill(&tree);
+        self.told.extend(tree);
         self.ending = Ending::Killed;
     }
 
     /// Signals the whole group. An error means that nobody is in it any more.
-    fn signal(&self, signal: Signal) {
+    fn signal_group(&self, signal: Signal) {
         let _ = kill_process_group(self.group, signal);
     }
+
+    /// Returns what it started, by all generations, and what of that lost its parents; without its group.
+    fn tree(&self, tools: &Tools<'_>) -> Vec<Process> {
+        let mut tree = below(&processes::all(), &[self.group]);
+        tree.extend(tools.strays.alive(tools.lane));
+        tree.retain(|process| process.group != Some(self.group) && !process.is_over);
+        tree
+    }
+
+    /// Ends what was told to end and has not, and waits until it is gone.
+    fn end_told(&mut self) {
+        let mut patience = Patience::new();
+        loop {
+            self.told.retain(is_running);
+            if self.told.is_empty() {
+                return;
+            }
+            kill(&self.told);
+            patience.wait();
+        }
+    }
+}
+
+/// SIGKILL, which the kernel sends where memory runs out.
+const KILLED: i32 = 9;
+/// How a shell says that its last command died of it.
+const KILLED_BELOW_SHELL: i32 = 128 + KILLED;
+
+/// Says whether a process that was seen before is still there.
+fn is_running(seen: &Process) -> bool {
+    processes::find(seen.pid).is_some_and(|now| now.started == seen.started && !now.is_over)
 }
 
 /// One of its output streams.
@@ -332,10 +406,13 @@ impl Stream {
     }
 }
 
-fn outcome(status: ExitStatus) -> Outcome {
+fn outcome(status: ExitStatus, oom_kills: &OomKills) -> Outcome {
     hold_if_dying();
     match (status.code(), status.signal()) {
         (Some(0), _) => Outcome::Done,
+        (Some(KILLED_BELOW_SHELL), _) | (None, Some(KILLED)) if oom_kills.was_it() => {
+            Outcome::Failed(Failure::OutOfMemory)
+        }
         (Some(code), _) => Outcome::Failed(Failure::Exit { code }),
         (None, signal) => Outcome::Failed(Failure::Signal { signal: signal.unwrap_or(0) }),
     }

@@ -306,9 +306,7 @@ impl Fleet {
     fn end_session(&mut self, worker: WorkerId) -> Option<Machine> {
         let machine = self.machines.remove(&worker)?;
         self.unindex(worker, &machine);
-        if !is_on(Bug::DeadSessionHeard) {
-            self.sessions.remove(&machine.session);
-        }
+        self.sessions.remove(&machine.session);
         Some(machine)
     }
 

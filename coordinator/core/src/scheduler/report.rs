@@ -188,8 +188,7 @@ impl Scheduler {
         let history = known.history(u64::from(index));
         let kind = failure.kind();
         if kind.is_own() {
-            return history.map_or(0, crate::state::History::spent)
-                >= spec.retries + u32::from(is_on(Bug::RetriesOffByOne));
+            return history.map_or(0, crate::state::History::spent) >= spec.retries;
         }
         if kind != FailureKind::CouldNotStart {
             return false;
@@ -213,9 +212,6 @@ impl Scheduler {
     /// Splits what a report is about into the parts that may commit.
     fn committable(&self, worker: WorkerId, item: &ReportItem) -> Vec<TaskRange> {
         let Some(known) = self.state.stage(item.stage) else { return Vec::new() };
-        if is_on(Bug::CommitsTwice) {
-            return vec![item.range];
-        }
         let mut open = known.committable(item.range, item.token);
         if is_on(Bug::NoFence) {
             return open;

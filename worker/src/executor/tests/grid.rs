@@ -51,7 +51,7 @@ impl Grid {
         let unique = format!("test-{}-{:016x}", std::process::id(), fastrand::u64(..));
         let scratch = ScratchRoot::make(data.path(), &unique).unwrap();
         let (events, inbox) = Events::new();
-        Self { executor: Executor::new(functions, scratch, events), data, inbox, slices: 0 }
+        Self { executor: Executor::new(functions, scratch, false, events), data, inbox, slices: 0 }
     }
 
     /// Begins a slice of a stage.
