@@ -36,11 +36,75 @@ pub enum Bug {
     ForgottenIdAccepted,
     /// A draining worker is given work.
     DrainedIsGranted,
+    /// Work that is asked back is granted to others before the answer.
+    TakenBackGrantedEarly,
+    /// What a worker gives back is not given out again.
+    GivenBackForgotten,
+    /// What a worker leaves behind that goes in order is not given out again.
+    GoodbyeForgotten,
+    /// What a worker held and does not announce is not given out again.
+    HelloForgets,
+    /// An effect waits for the fact before the one that it follows from.
+    WaitsForFactBefore,
+    /// Work is given out under an epoch that no fact says.
+    EpochNotRecorded,
+    /// A coordinator that starts again uses the epoch of its last life.
+    EpochRepeats,
+    /// A worker may go on with what another one holds under a higher token.
+    LowerTokenAdopted,
+    /// A task is tried once more than its retries say.
+    RetriesOffByOne,
+    /// The window after a restart closes at half of a lease.
+    WindowTooShort,
+    /// Failures of older epochs are taken before the window has closed.
+    OldFailuresAtOnce,
+    /// Results commit although the task has ended.
+    CommitsTwice,
+    /// A stage begins before what it needs has succeeded.
+    NeedsIgnored,
+    /// After a restart tasks that are done are given out again.
+    DoneGrantedAgain,
+    /// A worker is told that one task more may run than there are cpus for.
+    LanesTooMany,
+    /// The same submission again makes another job.
+    DuplicateSubmission,
+    /// Another content under the same id is taken for the same submission.
+    ContentNotCompared,
+    /// What comes on a session that is over is still heard.
+    DeadSessionHeard,
+    /// A session whose lease has run out still gets answers to its heartbeats.
+    ExpiredStillAnswered,
+    /// A coordinator that stood still expires leases before it has read what arrived.
+    StandstillExpires,
+    /// The worker times its lease from the answer to a heartbeat.
+    LeaseFromReceipt,
+    /// The worker begins tasks although its lease has run out.
+    BeginsWithoutLease,
+    /// The worker does not remember the epoch that welcomed it.
+    EpochForgotten,
+    /// The worker runs what it took back from a slice there too.
+    TailRunsTwice,
+    /// The worker forgets what it took back from a slice.
+    TailForgotten,
+    /// The worker takes one report too many for settled.
+    SettlesTooMuch,
+    /// The worker does not send again what was not settled when its connection broke.
+    ReportsNotSentAgain,
+    /// Facts that name output are durable before the output is.
+    ResultsNotSynced,
+    /// The name of a new journal segment is not made durable.
+    SegmentNameNotSynced,
+    /// The end of a full journal segment is not synced.
+    SegmentEndNotSynced,
+    /// What the journal ends with after a start is taken for durable.
+    LastFrameTrusted,
+    /// A record of output is said to be where its block begins.
+    ResultPlaceWrong,
 }
 
 impl Bug {
     /// All of them.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 45] = [
         Self::AcknowledgeBeforeSync,
         Self::TornFrameAccepted,
         Self::ForgetResultsOnReconnect,
@@ -54,6 +118,38 @@ impl Bug {
         Self::RetryWithoutFence,
         Self::ForgottenIdAccepted,
         Self::DrainedIsGranted,
+        Self::TakenBackGrantedEarly,
+        Self::GivenBackForgotten,
+        Self::GoodbyeForgotten,
+        Self::HelloForgets,
+        Self::WaitsForFactBefore,
+        Self::EpochNotRecorded,
+        Self::EpochRepeats,
+        Self::LowerTokenAdopted,
+        Self::RetriesOffByOne,
+        Self::WindowTooShort,
+        Self::OldFailuresAtOnce,
+        Self::CommitsTwice,
+        Self::NeedsIgnored,
+        Self::DoneGrantedAgain,
+        Self::LanesTooMany,
+        Self::DuplicateSubmission,
+        Self::ContentNotCompared,
+        Self::DeadSessionHeard,
+        Self::ExpiredStillAnswered,
+        Self::StandstillExpires,
+        Self::LeaseFromReceipt,
+        Self::BeginsWithoutLease,
+        Self::EpochForgotten,
+        Self::TailRunsTwice,
+        Self::TailForgotten,
+        Self::SettlesTooMuch,
+        Self::ReportsNotSentAgain,
+        Self::ResultsNotSynced,
+        Self::SegmentNameNotSynced,
+        Self::SegmentEndNotSynced,
+        Self::LastFrameTrusted,
+        Self::ResultPlaceWrong,
     ];
 }
 

@@ -12,6 +12,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use gridctl_jobs::planted::{Bug, is_on};
+
 use crate::event::{MonoMs, SessionId};
 
 /// How often [`LeaseTable::expire`] wants to be called, in milliseconds: a fraction of the shortest lease
@@ -59,6 +61,8 @@ impl LeaseTable {
 
     /// Begins a session's lease, before its Hello is passed on.
     pub fn open(&mut self, session: SessionId, now: MonoMs) {
+        // Also who stands still before the first look at leases is noticed.
+        self.last_call.get_or_insert(now);
         self.set(session, now);
     }
 
@@ -94,14 +98,18 @@ impl LeaseTable {
             self.grace_until = MonoMs(now.0 + STALL_GRACE_MS);
         }
         let mut expired = Vec::new();
-        if now < self.grace_until {
+        if now < self.grace_until && !is_on(Bug::StandstillExpires) {
             return expired;
         }
         while let Some((end, session)) = self.by_end.first().copied() {
             if end > now {
                 break;
             }
-            self.close(session);
+            if is_on(Bug::ExpiredStillAnswered) {
+                self.by_end.remove(&(end, session));
+            } else {
+                self.close(session);
+            }
             expired.push(session);
         }
         expired
@@ -179,6 +187,16 @@ mod tests {
         table.close(A);
         assert!(!table.is_open(A));
         assert_eq!(run(&mut table, 0, 2_000), []);
+    }
+
+    #[test]
+    fn a_coordinator_that_stood_still_before_its_first_look_reads_before_it_expires() {
+        let mut table = table();
+        table.open(A, MonoMs(0));
+        assert_eq!(table.expire(MonoMs(2_000)), []);
+        table.renew(A, MonoMs(2_010)).unwrap();
+        assert_eq!(run(&mut table, 2_100, 3_000), []);
+        assert_eq!(table.expire(MonoMs(3_010)), [A]);
     }
 
     #[test]

@@ -10,6 +10,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use gridctl_jobs::id::{Epoch, StageId, Token, WorkerId};
+use gridctl_jobs::planted::{Bug, is_on};
 
 use self::dirty::Dirty;
 use self::fleet::Fleet;
@@ -17,7 +18,7 @@ use self::forget::Retention;
 use self::queue::Queue;
 use self::runnable::Runnable;
 use crate::activity::{Activity, Change};
-use crate::effect::{CloseReason, Effect, Effects, Reply, ToWorker};
+use crate::effect::{CloseReason, Effect, Effects, FactIndex, Reply, ToWorker};
 use crate::event::{Event, MonoMs, Now, RequestId, SessionId};
 use crate::fact::Fact;
 use crate::state::State;
@@ -199,7 +200,13 @@ impl Scheduler {
     }
 
     fn effect(&self, cx: &mut Step<'_>, effect: Effect) {
-        cx.out.effects.push((self.state.applied(), effect));
+        let applied = self.state.applied();
+        let after = if is_on(Bug::WaitsForFactBefore) {
+            FactIndex(applied.0.saturating_sub(1))
+        } else {
+            applied
+        };
+        cx.out.effects.push((after, effect));
     }
 
     fn reply(&self, cx: &mut Step<'_>, request: RequestId, reply: Reply) {

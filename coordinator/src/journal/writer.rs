@@ -160,7 +160,9 @@ impl Writer {
         };
         finish_frame(&mut end, header);
         self.active.file.write_all_at(self.active.offset, &end)?;
-        self.active.file.sync_data()?;
+        if !is_on(Bug::SegmentEndNotSynced) {
+            self.active.file.sync_data()?;
+        }
         let file = match self.next.take() {
             Some(made) => made()?,
             None => prepare_next(&*self.disk, self.segment_bytes)?,

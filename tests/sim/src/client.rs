@@ -110,9 +110,25 @@ impl World<'_> {
             self.coverage.hit(Group::Elsewhere, "request repeated");
         }
         self.clients.asked.push(operation);
-        let latency = self.latency();
-        let request = RequestArrives { operation, life: self.life };
-        self.agenda.put(self.now.after(latency), Happening::RequestArrives(request));
+        let times = self.times_sent();
+        for _ in 0..times {
+            let latency = self.latency();
+            let request = RequestArrives { operation, life: self.life };
+            self.agenda.put(self.now.after(latency), Happening::RequestArrives(request));
+        }
+    }
+
+    /// Says how often the next request arrives: some are lost, some come twice.
+    fn times_sent(&mut self) -> u32 {
+        if self.requests_to_lose > 0 {
+            self.requests_to_lose -= 1;
+            return 0;
+        }
+        if self.requests_to_duplicate > 0 {
+            self.requests_to_duplicate -= 1;
+            return 2;
+        }
+        1
     }
 
     pub(crate) fn request_arrives(&mut self, request: RequestArrives) -> Result<(), Violation> {

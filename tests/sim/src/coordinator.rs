@@ -17,13 +17,16 @@ use gridctl_jobs::units::{Cpus, WallMs};
 use gridctl_transport::message::worker::{Output, WorkerMessage};
 
 use crate::client::Operation;
-use crate::invariants::{Ledger, Rule, Violation, check};
+use crate::invariants::{Rule, Violation, check};
+use crate::ledger::Ledger;
 use crate::network::{ConnectionId, Down};
 use crate::run::Checks;
-use crate::time::SimMs;
+use crate::time::{MonoClock, SimMs};
 use crate::worker::Worker;
-use crate::world::{Happening, Life, World, clock, when};
+use crate::world::{Happening, Life, World};
 
+/// The product's own checks cost as much as a step does: one in so many is looked at.
+pub(crate) const CHECKED_EVERY: u64 = 3;
 /// Heartbeats in a lease.
 const HEARTBEATS_PER_LEASE: u64 = 3;
 
@@ -46,15 +49,14 @@ pub(crate) struct Coordinator {
     reports: BTreeMap<SessionId, Vec<Report>>,
     requests: BTreeMap<RequestId, Operation>,
     last_number: u64,
-    /// What its clock showed when the schedule began.
-    clock_ms: u64,
-    wall_ahead_ms: i64,
+    clock: MonoClock,
+    pub(crate) wall_ahead_ms: i64,
     tick_at: Option<SimMs>,
 }
 
 /// What differs from life to life.
 pub(crate) struct Circumstances {
-    pub(crate) clock_ms: u64,
+    pub(crate) clock: MonoClock,
     pub(crate) wall_ahead_ms: i64,
     pub(crate) gate: ReleaseGate<(FactIndex, Effect)>,
 }
@@ -82,7 +84,7 @@ impl Coordinator {
             reports: BTreeMap::new(),
             requests: BTreeMap::new(),
             last_number: 0,
-            clock_ms: life.clock_ms,
+            clock: life.clock,
             wall_ahead_ms: life.wall_ahead_ms,
             tick_at: None,
         }
@@ -94,7 +96,7 @@ impl Coordinator {
     }
 
     fn mono(&self, now: SimMs) -> MonoMs {
-        MonoMs(clock(self.clock_ms, now))
+        MonoMs(self.clock.at(now))
     }
 
     fn next_number(&mut self) -> u64 {
@@ -106,8 +108,13 @@ impl Coordinator {
 impl World<'_> {
     /// Lets something happen to the scheduler, and puts what follows on its way.
     pub(crate) fn tell_scheduler(&mut self, event: Event) -> Result<(), Violation> {
-        self.coverage.event(&event);
         let wall = self.wall();
+        if self.coordinator.is_none() {
+            return Ok(());
+        }
+        self.coverage.event(&event);
+        self.note_cells(&event);
+        let crashes = self.crashes_after(&event);
         let Some(coordinator) = &mut self.coordinator else { return Ok(()) };
         self.trace
             .note(("event", std::mem::discriminant(&event)), || format!("coordinator: {event:?}"));
@@ -143,22 +150,41 @@ impl World<'_> {
         if !is_turned_away(&event, &coordinator.effects) {
             self.ledger.happens(&event);
         }
-        if self.checks == Checks::All {
+        self.steps += 1;
+        if self.checks == Checks::All && self.steps.is_multiple_of(CHECKED_EVERY) {
             coordinator.scheduler.check_invariants();
         }
         self.take_effects()?;
         self.schedule_tick();
-        self.release()
+        self.release()?;
+        match crashes {
+            Some(down_ms) => self.crash_coordinator(down_ms),
+            None => Ok(()),
+        }
+    }
+
+    /// Counts down to a crash that comes with the events; returns how long it lasts.
+    fn crashes_after(&mut self, event: &Event) -> Option<u64> {
+        let (events, down_ms) = self.crash_after_events.take()?;
+        if events > 1 {
+            self.crash_after_events = Some((events - 1, down_ms));
+            return None;
+        }
+        self.coverage.crash_after(event);
+        Some(down_ms)
     }
 
     fn take_effects(&mut self) -> Result<(), Violation> {
         let Some(coordinator) = &mut self.coordinator else { return Ok(()) };
         let facts = std::mem::take(&mut coordinator.effects.facts);
         let effects = std::mem::take(&mut coordinator.effects.effects);
+        let in_window = coordinator.scheduler.activity().window_until.is_some();
         for (index, fact) in &facts {
-            self.trace.line(|| format!("  fact {}: {fact:?}", index.0));
+            self.trace.note((index, std::mem::discriminant(fact)), || {
+                format!("  fact {}: {fact:?}", index.0)
+            });
             self.coverage.fact(fact);
-            self.ledger.made(*index, fact)?;
+            self.ledger.made(*index, fact, in_window)?;
         }
         for (index, effect) in effects {
             self.ledger.wanted(&effect)?;
@@ -329,12 +355,25 @@ impl World<'_> {
     }
 
     /// Renews a lease; says whether the heartbeat may be answered.
-    pub(crate) fn renew_lease(&mut self, session: SessionId) -> bool {
+    pub(crate) fn renew_lease(&mut self, session: SessionId) -> Result<bool, Violation> {
         let now = self.now;
-        self.coordinator.as_mut().is_some_and(|coordinator| {
+        let renewed = self.coordinator.as_mut().is_some_and(|coordinator| {
             let now = coordinator.mono(now);
             coordinator.leases.renew(session, now).is_ok()
-        })
+        });
+        if renewed {
+            self.ledger.answers_heartbeat(session)?;
+        }
+        Ok(renewed)
+    }
+
+    /// Returns when the lease of a worker runs out, as things are.
+    pub(crate) fn lease_ends(&self, worker: usize) -> Option<SimMs> {
+        let coordinator = self.coordinator.as_ref()?;
+        let id = self.workers[worker].connection?;
+        let session = self.connections.get(&id)?.session?;
+        let last = coordinator.leases.last_heartbeat(session)?;
+        Some(coordinator.clock.when(last.0 + coordinator.leases.lease_ms()))
     }
 
     pub(crate) fn expire_leases(&mut self, life: Life) -> Result<(), Violation> {
@@ -345,9 +384,23 @@ impl World<'_> {
         let expired = coordinator.leases.expire(coordinator.mono(now));
         self.agenda.put(now.after(EXPIRE_EVERY_MS), Happening::ExpireLeases(life));
         for session in expired {
+            self.check_nothing_unread(session)?;
             self.tell_scheduler(Event::LeaseExpired { session })?;
         }
         Ok(())
+    }
+
+    /// A coordinator that stood still reads what has arrived before it expires anything.
+    fn check_nothing_unread(&self, session: SessionId) -> Result<(), Violation> {
+        let connection = self
+            .coordinator
+            .as_ref()
+            .and_then(|coordinator| coordinator.sessions.get(&session))
+            .and_then(|id| self.connections.get(id));
+        let unread = connection.is_some_and(|connection| connection.has_unread);
+        check(!unread, Rule::StandstillCostsNoLease, || {
+            format!("session {} expires while its heartbeat lies unread", session.0)
+        })
     }
 
     pub(crate) fn session_ends(&mut self, session: SessionId) -> Result<(), Violation> {
@@ -380,7 +433,7 @@ impl World<'_> {
     fn schedule_tick(&mut self) {
         let Some(coordinator) = &mut self.coordinator else { return };
         let Some(deadline) = coordinator.scheduler.next_deadline() else { return };
-        let at = when(coordinator.clock_ms, deadline.0).max(self.now.after(1));
+        let at = coordinator.clock.when(deadline.0).max(self.now.after(1));
         if coordinator.tick_at.is_none_or(|tick| at < tick) {
             coordinator.tick_at = Some(at);
             self.agenda.put(at, Happening::CoordinatorTick(self.life));
@@ -456,7 +509,9 @@ fn check_grant(
     effect: &Effect,
 ) -> Result<(), Violation> {
     let Effect::Send { message: ToWorker::Assign { grant }, .. } = effect else { return Ok(()) };
-    for (index, worker) in workers.iter().enumerate().filter(|(_, worker)| worker.has_lease(now)) {
+    for (index, worker) in
+        workers.iter().enumerate().filter(|(_, worker)| worker.has_lease_with_margin(now))
+    {
         let runs = worker.running.values().find(|running| {
             let both = running.open().intersect(grant.range);
             let is_wanted = |index| ledger.is_wanted(grant.stage, running.token(), index);

@@ -6,17 +6,19 @@ use std::fmt;
 use gridctl_core::effect::{Effect, Reply, ToWorker, Verdict};
 use gridctl_core::event::{Event, Outcome};
 use gridctl_core::fact::Fact;
+use gridctl_worker::agent::AgentEvent;
 
+use crate::cells::{Of, Table};
 use crate::faults::FAULT_KINDS;
 
 /// Counts by kind; every kind that must be hit is there from the start, with 0.
 ///
 /// Not among them, since they cannot happen here: `revoke token` and `user enrolled` (nobody asks for it),
-/// `unknown job` (a worker learns of a job only once it is durable, and jobs are never forgotten), and ticks
-/// of a scheduler that nothing waits for.
+/// and `unknown job` (a worker learns of a job only once it is durable, and jobs are never forgotten).
 #[derive(Clone, Debug)]
 pub struct Coverage {
     counts: BTreeMap<(Group, &'static str), u64>,
+    tables: [Table; 4],
 }
 
 /// What a count is of.
@@ -30,11 +32,15 @@ pub enum Group {
     Fact,
     /// What the scheduler wants done.
     Effect,
+    /// What happens to an agent.
+    Agent,
+    /// A worker's crash, by what happened to its agent last.
+    WorkerCrash,
     /// What happens elsewhere.
     Elsewhere,
 }
 
-const EVENTS: [&str; 14] = [
+pub(crate) const EVENTS: [&str; 15] = [
     "start",
     "submit",
     "cancel",
@@ -49,6 +55,19 @@ const EVENTS: [&str; 14] = [
     "goodbye",
     "disconnected",
     "lease expired",
+    "tick",
+];
+const AGENT_EVENTS: [&str; 10] = [
+    "start",
+    "link up",
+    "link down",
+    "message",
+    "lease renewed",
+    "ended",
+    "reclaimed",
+    "returned",
+    "drain",
+    "tick",
 ];
 const FACTS: [&str; 10] = [
     "epoch started",
@@ -98,11 +117,13 @@ impl Coverage {
             (Group::Event, &EVENTS[..]),
             (Group::Fact, &FACTS[..]),
             (Group::Effect, &EFFECTS[..]),
+            (Group::Agent, &AGENT_EVENTS[..]),
+            (Group::WorkerCrash, &AGENT_EVENTS[..]),
             (Group::Elsewhere, &ELSEWHERE[..]),
         ];
         let keys =
             groups.iter().flat_map(|(group, kinds)| kinds.iter().map(|kind| (*group, *kind)));
-        Self { counts: keys.map(|key| (key, 0)).collect() }
+        Self { counts: keys.map(|key| (key, 0)).collect(), tables: Table::all() }
     }
 
     /// Adds the counts of another run.
@@ -110,12 +131,16 @@ impl Coverage {
         for (key, count) in &other.counts {
             *self.counts.entry(*key).or_default() += count;
         }
+        for (table, more) in self.tables.iter_mut().zip(&other.tables) {
+            table.add(more);
+        }
     }
 
-    /// Lists what was never hit.
+    /// Lists what was never hit and can be, and what was hit and is said to be impossible.
     pub fn never_hit(&self) -> Vec<String> {
         let never = self.counts.iter().filter(|(_, count)| **count == 0);
-        never.map(|((group, kind), _)| format!("{group:?}: {kind}")).collect()
+        let kinds = never.map(|((group, kind), _)| format!("{group:?}: {kind}"));
+        kinds.chain(self.tables.iter().flat_map(Table::wrong)).collect()
     }
 
     pub(crate) fn hit(&mut self, group: Group, kind: &'static str) {
@@ -123,35 +148,25 @@ impl Coverage {
     }
 
     pub(crate) fn event(&mut self, event: &Event) {
-        let kind = match event {
-            Event::Start { .. } => "start",
-            Event::Submit { .. } => "submit",
-            Event::Cancel { .. } => "cancel",
-            Event::Retry { all: false, .. } => "retry",
-            Event::Retry { all: true, .. } => "retry all",
-            Event::Forget { .. } => "forget",
-            Event::DrainWorker { .. } => "drain",
-            Event::ResumeWorker { .. } => "resume",
-            Event::CreateToken { .. } => "create token",
-            Event::RevokeToken { .. } => "revoke token",
-            Event::Enrol { .. } => "enrol",
-            Event::WorkerHello { hello, .. } if hello.held.is_empty() => "hello",
-            Event::WorkerHello { .. } => "hello with held items",
-            Event::Started { .. } => "started",
-            Event::Report { report, .. } => {
-                let failed =
-                    report.items.iter().any(|item| matches!(item.outcome, Outcome::Failed { .. }));
-                if failed { "report of a failure" } else { "report of done tasks" }
-            }
-            Event::GivenBack { .. } => "given back",
-            Event::Goodbye { .. } => "goodbye",
-            Event::Disconnected { .. } => "disconnected",
-            Event::LeaseExpired { .. } => "lease expired",
-            Event::Tick => "tick",
-            Event::Silent { .. } => "silent",
-            Event::Heard { .. } => "heard",
-        };
-        self.hit(Group::Event, kind);
+        self.hit(Group::Event, event_kind(event));
+    }
+
+    pub(crate) fn agent_event(&mut self, event: &AgentEvent) {
+        self.hit(Group::Agent, agent_kind(event));
+    }
+
+    /// A worker's process ends after a step of its agent.
+    pub(crate) fn worker_crash_after(&mut self, kind: &'static str) {
+        self.hit(Group::WorkerCrash, kind);
+    }
+
+    /// The coordinator crashes after an event.
+    pub(crate) fn crash_after(&mut self, event: &Event) {
+        self.cell(Of::Crashes, event_kind(event), "crash");
+    }
+
+    pub(crate) fn cell(&mut self, of: Of, row: &str, column: &str) {
+        self.tables[of as usize].hit(row, column);
     }
 
     pub(crate) fn fact(&mut self, fact: &Fact) {
@@ -229,6 +244,52 @@ impl Coverage {
     }
 }
 
+pub(crate) fn event_kind(event: &Event) -> &'static str {
+    match event {
+        Event::Start { .. } => "start",
+        Event::Submit { .. } => "submit",
+        Event::Cancel { .. } => "cancel",
+        Event::Retry { all: false, .. } => "retry",
+        Event::Retry { all: true, .. } => "retry all",
+        Event::Forget { .. } => "forget",
+        Event::DrainWorker { .. } => "drain",
+        Event::ResumeWorker { .. } => "resume",
+        Event::CreateToken { .. } => "create token",
+        Event::RevokeToken { .. } => "revoke token",
+        Event::Enrol { .. } => "enrol",
+        Event::WorkerHello { hello, .. } if hello.held.is_empty() => "hello",
+        Event::WorkerHello { .. } => "hello with held items",
+        Event::Started { .. } => "started",
+        Event::Report { report, .. } => {
+            let failed =
+                report.items.iter().any(|item| matches!(item.outcome, Outcome::Failed { .. }));
+            if failed { "report of a failure" } else { "report of done tasks" }
+        }
+        Event::GivenBack { .. } => "given back",
+        Event::Goodbye { .. } => "goodbye",
+        Event::Disconnected { .. } => "disconnected",
+        Event::LeaseExpired { .. } => "lease expired",
+        Event::Tick => "tick",
+        Event::Silent { .. } => "silent",
+        Event::Heard { .. } => "heard",
+    }
+}
+
+pub(crate) const fn agent_kind(event: &AgentEvent) -> &'static str {
+    match event {
+        AgentEvent::Start => "start",
+        AgentEvent::LinkUp { .. } => "link up",
+        AgentEvent::LinkDown { .. } => "link down",
+        AgentEvent::Message { .. } => "message",
+        AgentEvent::LeaseRenewed { .. } => "lease renewed",
+        AgentEvent::Ended { .. } => "ended",
+        AgentEvent::Reclaimed { .. } => "reclaimed",
+        AgentEvent::Returned { .. } => "returned",
+        AgentEvent::Drain => "drain",
+        AgentEvent::Tick => "tick",
+    }
+}
+
 impl Default for Coverage {
     fn default() -> Self {
         Self::new()
@@ -245,6 +306,6 @@ impl fmt::Display for Coverage {
             }
             writeln!(f, "  {count:>9}  {kind}")?;
         }
-        Ok(())
+        self.tables.iter().try_for_each(|table| write!(f, "{table}"))
     }
 }

@@ -6,6 +6,7 @@ use crate::coverage::Group;
 use crate::faults::Fault;
 use crate::invariants::Violation;
 use crate::network::ConnectionId;
+use crate::time::SimMs;
 use crate::world::{Happening, World};
 
 /// How long after a fault that found nothing it is tried again.
@@ -48,6 +49,11 @@ impl World<'_> {
                 self.crash_coordinator(down_ms)?;
                 runs
             }
+            Fault::CoordinatorKill { down_ms } => {
+                let runs = self.coordinator.is_some();
+                self.kill_coordinator(down_ms)?;
+                runs
+            }
             Fault::CrashInCommit { changes, down_ms } => {
                 self.crash_in_commit = Some((changes, down_ms));
                 true
@@ -64,6 +70,44 @@ impl World<'_> {
                 self.replies_to_lose += replies;
                 true
             }
+            Fault::LostRequests { requests } => {
+                self.requests_to_lose += requests;
+                true
+            }
+            Fault::DuplicateRequests { requests } => {
+                self.requests_to_duplicate += requests;
+                true
+            }
+            Fault::Reorder { for_ms } => {
+                self.jitter_until = self.now.after(for_ms);
+                true
+            }
+            Fault::Overload { for_ms, cost_ms } => {
+                self.overload.until = self.now.after(for_ms);
+                self.overload.cost_ms = cost_ms;
+                self.coordinator.is_some()
+            }
+            Fault::Race { worker, up, early_ms, late_ms } => {
+                self.race(worker, up, early_ms, late_ms)
+            }
+            Fault::WallJump { worker: Some(worker), to_ms } => {
+                self.workers[worker].wall_ahead_ms = to_ms;
+                true
+            }
+            Fault::WallJump { worker: None, to_ms } => {
+                if let Some(coordinator) = &mut self.coordinator {
+                    coordinator.wall_ahead_ms = to_ms;
+                }
+                self.coordinator.is_some()
+            }
+            Fault::CrashAtEvent { events, down_ms } => {
+                self.crash_after_events = Some((events, down_ms));
+                true
+            }
+            Fault::WorkerCrashAtStep { worker, steps, down_ms } => {
+                self.workers[worker].crash_after_steps = Some((steps, down_ms));
+                self.workers[worker].agent.is_some()
+            }
         };
         let work_is_open = !self.clients.are_content() || self.open_jobs() > 0;
         if hit && work_is_open {
@@ -74,6 +118,17 @@ impl World<'_> {
             self.agenda.put(self.now.after(MISSED_AGAIN_MS), Happening::Fault(fault));
         }
         Ok(())
+    }
+
+    /// Lets nothing through in one direction until about the end of the lease.
+    fn race(&mut self, worker: usize, up: bool, early_ms: u64, late_ms: u64) -> bool {
+        let Some(ends) = self.lease_ends(worker) else { return false };
+        let until = SimMs((ends.0 + late_ms).saturating_sub(early_ms));
+        let machine = &mut self.workers[worker];
+        let stalled =
+            if up { &mut machine.stalled_up_until } else { &mut machine.stalled_down_until };
+        *stalled = until.max(*stalled);
+        true
     }
 
     fn break_worker(&mut self, worker: usize, late: bool) -> bool {

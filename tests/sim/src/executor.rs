@@ -11,7 +11,7 @@ use gridctl_transport::message::worker::{INLINE_OUTPUT_BYTES_MAX, Outcome};
 use gridctl_worker::agent::{AgentEvent, Slice, SliceId, TaskEnd, TaskOutput};
 
 use crate::coverage::Group;
-use crate::invariants::{Violation, name};
+use crate::invariants::{Rule, Violation, check, name};
 use crate::schedule::{Behaviour, OutputPlan, Pace};
 use crate::worker::AgentLife;
 use crate::world::{Happening, World};
@@ -90,6 +90,14 @@ impl World<'_> {
         let id = slice.id;
         let TaskRange { start, end } = slice.range;
         let running = Running { next: start, end, step: 0, is_killed: false, slice };
+        let worker = &self.workers[life.worker];
+        check(worker.has_lease(self.now), Rule::BeginsUnderLease, || {
+            format!(
+                "worker {} begins {} after its lease",
+                life.worker,
+                name(running.stage(), start)
+            )
+        })?;
         self.ledger.begins(running.stage(), running.slice.token, running.slice.range)?;
         self.trace.note((life.worker, id, start, end), || {
             format!(
@@ -207,7 +215,7 @@ impl World<'_> {
             0 => INSTANT_NS,
             ms => ms * 1_000_000,
         };
-        let (started, ended) = (self.wall(), self.wall());
+        let (started, ended) = (self.wall_of(worker), self.wall_of(worker));
         TaskEnd {
             range: TaskRange::one(index),
             started,

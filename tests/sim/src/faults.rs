@@ -8,6 +8,11 @@ use crate::time::SimMs;
 /// Faults of a schedule, at most: more would only hide each other.
 const FAULTS_MAX: usize = 9;
 
+/// How far a heartbeat misses the end of its lease, at most.
+const RACE_MS: u64 = 200;
+/// Wall clocks jump to anywhere within so much of the right time: join tokens are good for longer.
+const WALL_JUMP_MS: i64 = 20 * 60_000;
+
 /// Something that goes wrong at a certain time.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Fault {
@@ -28,7 +33,9 @@ pub(crate) enum Fault {
     WorkerPause { worker: usize, for_ms: u64 },
     /// The coordinator's machine loses power: unsynced writes are lost or torn.
     CoordinatorCrash { down_ms: u64 },
-    /// As above, in the middle of a commit.
+    /// The coordinator's process is killed; its machine keeps what it wrote, synced or not.
+    CoordinatorKill { down_ms: u64 },
+    /// As a crash, in the middle of a commit.
     CrashInCommit { changes: u64, down_ms: u64 },
     /// The coordinator's next sync fails, so that it stops; it is started again.
     FailedSync { down_ms: u64 },
@@ -36,10 +43,30 @@ pub(crate) enum Fault {
     CoordinatorPause { for_ms: u64 },
     /// The next replies to clients are lost, so that clients ask again.
     LostReplies { replies: u32 },
+    /// The next requests of clients are lost.
+    LostRequests { requests: u32 },
+    /// The next requests of clients arrive twice, the second while the first may still be handled.
+    DuplicateRequests { requests: u32 },
+    /// Messages take much longer for a while, so that those on different streams overtake each other.
+    Reorder { for_ms: u64 },
+    /// The coordinator has more to do than there is time for.
+    Overload { for_ms: u64, cost_ms: u64 },
+    /// What a worker says, or what it is told, comes so late that a heartbeat or its answer and the end of
+    /// the lease come together.
+    Race { worker: usize, up: bool, early_ms: u64, late_ms: u64 },
+    /// The wall clock of the coordinator, or of a worker, jumps.
+    WallJump { worker: Option<usize>, to_ms: i64 },
+    /// The coordinator crashes after so many events.
+    CrashAtEvent { events: u64, down_ms: u64 },
+    /// A worker's machine loses power after so many steps of its agent.
+    WorkerCrashAtStep { worker: usize, steps: u64, down_ms: u64 },
 }
 
+/// A clock that goes too fast or too slow does so all the time.
+pub(crate) const CLOCK_RATE: &str = "clock rate";
+
 /// The kinds of fault, for counting.
-pub(crate) const FAULT_KINDS: [&str; 12] = [
+pub(crate) const FAULT_KINDS: [&str; 22] = [
     "break",
     "one way",
     "late",
@@ -52,6 +79,16 @@ pub(crate) const FAULT_KINDS: [&str; 12] = [
     "failed sync",
     "coordinator pause",
     "lost replies",
+    "lost requests",
+    "duplicate requests",
+    "reorder",
+    "overload",
+    "race with expiry",
+    "wall clock jump",
+    "crash at event",
+    "worker crash at step",
+    "coordinator kill",
+    CLOCK_RATE,
 ];
 
 impl Fault {
@@ -65,10 +102,19 @@ impl Fault {
             Self::WorkerDrain { .. } => 5,
             Self::WorkerPause { .. } => 6,
             Self::CoordinatorCrash { .. } => 7,
+            Self::CoordinatorKill { .. } => 20,
             Self::CrashInCommit { .. } => 8,
             Self::FailedSync { .. } => 9,
             Self::CoordinatorPause { .. } => 10,
             Self::LostReplies { .. } => 11,
+            Self::LostRequests { .. } => 12,
+            Self::DuplicateRequests { .. } => 13,
+            Self::Reorder { .. } => 14,
+            Self::Overload { .. } => 15,
+            Self::Race { .. } => 16,
+            Self::WallJump { .. } => 17,
+            Self::CrashAtEvent { .. } => 18,
+            Self::WorkerCrashAtStep { .. } => 19,
         }]
     }
 }
@@ -84,7 +130,10 @@ pub(crate) fn draw_faults(
     // The first few come early, while there is certainly something left to go wrong.
     let latest_ms = |number| if number < FAULTS_MIN { active_ms / 3 } else { active_ms };
     let mut faults: Vec<(SimMs, Fault)> = (0..count)
-        .map(|number| (SimMs(rng.u64(0..latest_ms(number))), draw_fault(rng, lease_ms, workers)))
+        .map(|number| {
+            let at = if rng.u8(0..20) == 0 { 0 } else { rng.u64(0..latest_ms(number)) };
+            (SimMs(at), draw_fault(rng, lease_ms, workers))
+        })
         .collect();
     faults.sort_by_key(|(at, _)| *at);
     faults
@@ -122,18 +171,35 @@ fn draw_fault(rng: &mut Rng, lease_ms: u64, workers: usize) -> Fault {
     // Half of what lasts is over within the lease, half is not.
     let for_ms = rng.u64(1..2 * lease_ms);
     let down_ms = for_ms;
-    match rng.u8(0..20) {
+    match rng.u8(0..34) {
         0 | 1 => Fault::Break { worker },
         2..5 => Fault::OneWay { worker, up: rng.bool(), for_ms },
         5 | 6 => Fault::Late { worker },
         7 | 8 => Fault::Duplicate { worker, reports: rng.u32(1..20) },
         9 | 10 => Fault::WorkerCrash { worker, down_ms },
         11 => Fault::WorkerDrain { worker, down_ms },
-        12 => Fault::WorkerPause { worker, for_ms },
+        12 => Fault::WorkerPause { worker, for_ms: for_ms * rng.u64(1..=2) },
         13 | 14 => Fault::CoordinatorCrash { down_ms },
         15 | 16 => Fault::CrashInCommit { changes: rng.u64(1..4), down_ms },
         17 => Fault::FailedSync { down_ms },
         18 => Fault::CoordinatorPause { for_ms },
-        _ => Fault::LostReplies { replies: rng.u32(1..4) },
+        19 => Fault::LostReplies { replies: rng.u32(1..4) },
+        20 => Fault::LostRequests { requests: rng.u32(1..4) },
+        21 => Fault::DuplicateRequests { requests: rng.u32(1..4) },
+        22 => Fault::Reorder { for_ms },
+        23 => Fault::Overload { for_ms, cost_ms: rng.u64(1..40) },
+        24..27 => Fault::Race {
+            worker,
+            up: rng.bool(),
+            early_ms: rng.u64(0..RACE_MS),
+            late_ms: rng.u64(0..RACE_MS),
+        },
+        27 => Fault::WallJump {
+            worker: rng.bool().then_some(worker),
+            to_ms: rng.i64(-WALL_JUMP_MS..WALL_JUMP_MS),
+        },
+        30..32 => Fault::CoordinatorKill { down_ms },
+        28 | 29 => Fault::CrashAtEvent { events: rng.u64(1..30), down_ms },
+        _ => Fault::WorkerCrashAtStep { worker, steps: rng.u64(1..20), down_ms },
     }
 }

@@ -10,6 +10,7 @@
 #![warn(missing_docs)]
 
 mod batch;
+mod cells;
 mod client;
 mod coordinator;
 mod coverage;
@@ -17,8 +18,10 @@ mod disturb;
 mod executor;
 mod faults;
 mod hunt;
+mod inbox;
 pub mod invariants;
 mod kept;
+mod ledger;
 mod network;
 mod planted;
 mod recovery;

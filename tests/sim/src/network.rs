@@ -40,6 +40,8 @@ pub(crate) struct Connection {
     /// Nothing sent on it arrives at the coordinator before.
     pub(crate) late_until: SimMs,
     heartbeat_every_ms: u64,
+    /// A heartbeat arrived while the coordinator stood still, and is not read.
+    pub(crate) has_unread: bool,
     pub(crate) uploads: Vec<(UploadId, Arc<TaskOutput>)>,
     /// Messages that arrived behind a report whose uploads have not, that report first.
     waiting: VecDeque<WorkerMessage>,
@@ -86,6 +88,10 @@ impl World<'_> {
             let why = LinkEnd::Broken("nobody answers".to_owned());
             return self.tell_agent(life, AgentEvent::LinkDown { link, why });
         }
+        if self.coordinator_paused_until > self.now {
+            self.agenda.put(self.coordinator_paused_until, Happening::Connect(life, link));
+            return Ok(());
+        }
         let id = ConnectionId(self.connections.last_key_value().map_or(0, |(last, _)| last.0 + 1));
         let connection = Connection {
             life,
@@ -101,6 +107,7 @@ impl World<'_> {
             last_down: self.now,
             late_until: SimMs(0),
             heartbeat_every_ms: 0,
+            has_unread: false,
             uploads: Vec::new(),
             waiting: VecDeque::new(),
         };
@@ -167,6 +174,9 @@ impl World<'_> {
         let life = self.life;
         let Some(connection) = self.connections.get_mut(&id) else { return Ok(()) };
         let is_end = matches!(up, Up::End);
+        if matches!(up, Up::Heartbeat { .. }) {
+            connection.has_unread = false;
+        }
         if !alive || connection.coordinator != life || !connection.coordinator_open {
             return Ok(());
         }
@@ -185,7 +195,11 @@ impl World<'_> {
                 self.hear_what_waits(id)
             }
             Up::Heartbeat { sent } => {
-                if session.is_some_and(|session| self.renew_lease(session)) {
+                let renewed = match session {
+                    Some(session) => self.renew_lease(session)?,
+                    None => false,
+                };
+                if renewed {
                     self.send_down(id, Down::HeartbeatAnswered { sent });
                 } else {
                     self.coverage.hit(Group::Elsewhere, "heartbeat not answered");
@@ -225,7 +239,8 @@ impl World<'_> {
             Down::Message(message) => {
                 self.trace.line(|| format!("worker {} hears {message:?}", life.worker));
                 self.note_heard(life, &message);
-                self.tell_agent(life, AgentEvent::Message { link, message: *message })
+                self.tell_agent(life, AgentEvent::Message { link, message: *message })?;
+                self.check_epoch_remembered(life)
             }
             Down::HeartbeatAnswered { sent } => {
                 let lease_ms = self.schedule.lease_ms;

@@ -15,10 +15,9 @@ use gridctl_core::state::State;
 use crate::coordinator::{Circumstances, Coordinator};
 use crate::coverage::Group;
 use crate::invariants::{Rule, Violation, check};
+use crate::schedule::{WALL_SKEW_MS, draw_clock};
 use crate::world::{Happening, Life, World};
 
-/// Wall clocks are off by as much, in either direction.
-const WALL_SKEW_MS: i64 = 90_000;
 /// The changes of the disk that a recovery makes at most before it may crash again.
 const RECOVERY_CHANGES_MAX: u64 = 12;
 
@@ -39,18 +38,42 @@ impl World<'_> {
             // How far it got is what the disk says afterwards.
             let _ = coordinator.store.commit();
         }
+        self.check_replay(&coordinator)?;
+        drop(coordinator);
+        self.disk.crash(CrashSeed(self.rng.u64(..)));
+        self.trace.note("crash", || format!("the coordinator crashes, down for {down_ms} ms"));
+        self.start_later(down_ms);
+        Ok(())
+    }
+
+    /// The coordinator's process ends at once; what it wrote is there, synced or not.
+    pub(crate) fn kill_coordinator(&mut self, down_ms: u64) -> Result<(), Violation> {
+        let Some(mut coordinator) = self.coordinator.take() else { return Ok(()) };
+        if coordinator.is_committing && self.rng.bool() {
+            // Written, and maybe synced; nobody is told.
+            self.disk.set_failing_syncs(self.rng.bool());
+            let _ = coordinator.store.commit();
+            self.disk.set_failing_syncs(false);
+        }
+        self.check_replay(&coordinator)?;
+        drop(coordinator);
+        self.trace.note("kill", || format!("the coordinator is killed, down for {down_ms} ms"));
+        self.start_later(down_ms);
+        Ok(())
+    }
+
+    fn check_replay(&self, coordinator: &Coordinator) -> Result<(), Violation> {
         let mut replayed = State::new();
         self.ledger.facts().iter().for_each(|fact| replayed.apply(fact));
         check(replayed == *coordinator.scheduler.state(), Rule::ReplayIsState, || {
             "the facts that were made give another state than the scheduler has".to_owned()
-        })?;
-        drop(coordinator);
-        self.disk.crash(CrashSeed(self.rng.u64(..)));
-        self.trace.note("crash", || format!("the coordinator crashes, down for {down_ms} ms"));
+        })
+    }
+
+    fn start_later(&mut self, down_ms: u64) {
         let lease_ms = self.schedule.lease_ms;
         self.break_all(2 * lease_ms);
         self.agenda.put(self.now.after(down_ms), Happening::StartCoordinator);
-        Ok(())
     }
 
     pub(crate) fn start_coordinator(&mut self) -> Result<(), Violation> {
@@ -87,7 +110,7 @@ impl World<'_> {
         let lease_ms = self.schedule.lease_ms;
         let config = Config::new(lease_ms, self.rng.u64(..));
         let life = Circumstances {
-            clock_ms: self.rng.u64(1..100_000_000),
+            clock: draw_clock(&mut self.rng),
             wall_ahead_ms: self.rng.i64(-WALL_SKEW_MS..WALL_SKEW_MS),
             gate: ReleaseGate::new(recovered.last),
         };

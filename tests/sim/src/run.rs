@@ -63,9 +63,9 @@ pub fn run(seed: u64, settings: Settings) -> Outcome {
     planted::switch(None);
     Outcome {
         violation: ended.err(),
-        trace_hash: world.trace.hash(),
+        trace_hash: world.trace_hash(),
         simulated: world.now,
-        counts: world.faults_that_hit >= FAULTS_MIN,
+        counts: schedule.counts() && world.faults_that_hit >= FAULTS_MIN,
         coverage: world.coverage.clone(),
         log: world.trace.into_lines(),
     }

@@ -14,15 +14,23 @@ use gridctl_jobs::units::Cpus;
 use uuid::Uuid;
 
 use crate::faults::{Fault, add_double_runs, draw_faults};
-use crate::time::SimMs;
+use crate::time::{MonoClock, SimMs};
 
 /// Tasks of all jobs together, at least.
 pub(crate) const TASKS_MIN: u64 = 100;
+/// Workers and jobs of a schedule, at least.
+const WORKERS_MIN: usize = 3;
+const JOBS_MIN: usize = 2;
 /// Faults of a schedule, at least.
 pub(crate) const FAULTS_MIN: usize = 3;
 
 /// The priority of a job that nothing else may keep waiting.
 const FIRST: i32 = 100;
+
+/// Clocks go at most so much too fast or too slow, in thousandths: what the contract assumes.
+const RATE_MAX: i64 = 50;
+/// Wall clocks are off by as much, in either direction.
+pub(crate) const WALL_SKEW_MS: i64 = 90_000;
 
 /// Everything that a seed decides before the first event.
 #[derive(Debug)]
@@ -46,8 +54,9 @@ pub(crate) struct Schedule {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Machine {
     pub(crate) cpus: u32,
-    /// What its clock shows when a schedule begins.
-    pub(crate) clock_ms: u64,
+    pub(crate) clock: MonoClock,
+    /// How far its wall clock is ahead.
+    pub(crate) wall_ahead_ms: i64,
     /// Whether it can end whole process trees.
     pub(crate) ends_trees: bool,
 }
@@ -111,16 +120,11 @@ impl Schedule {
     /// Draws the schedule of a seed.
     pub(crate) fn draw(seed: u64) -> Self {
         let mut rng = Rng::with_seed(seed);
-        let machines: Vec<Machine> = (0..rng.usize(3..=5))
-            .map(|_| Machine {
-                cpus: rng.u32(1..=4),
-                clock_ms: rng.u64(1_000..10_000_000),
-                ends_trees: true,
-            })
-            .collect();
+        let machines: Vec<Machine> =
+            (0..rng.usize(WORKERS_MIN..=5)).map(|_| draw_machine(&mut rng)).collect();
         let widest = machines.iter().map(|machine| machine.cpus).max().unwrap_or(1);
         let lease_ms = rng.u64(4..=20) * 250;
-        let mut jobs: Vec<JobPlan> = (0..rng.usize(2..=3))
+        let mut jobs: Vec<JobPlan> = (0..rng.usize(JOBS_MIN..=3))
             .map(|number| draw_job(&mut rng, seed, number, widest, machines.len()))
             .collect();
         let drawn = if rng.u8(0..4) == 0 { Drawn::DoubleRuns } else { Drawn::Anything };
@@ -152,6 +156,17 @@ impl Schedule {
             sync_ms_max: rng.u64(1..=12),
             journal_segment_bytes: rng.u64(4..=32) << 10,
         }
+    }
+
+    /// Says whether it is large enough to count; whether its faults hit is seen when it runs.
+    pub(crate) fn counts(&self) -> bool {
+        let tasks: u64 = self.jobs.iter().flat_map(JobPlan::stage_counts).sum();
+        let mut stages = self.jobs.iter().flat_map(|job| &job.spec.stages);
+        self.machines.len() >= WORKERS_MIN
+            && self.jobs.len() >= JOBS_MIN
+            && tasks >= TASKS_MIN
+            && stages.any(|stage| !stage.needs.is_empty())
+            && self.faults.len() >= FAULTS_MIN
     }
 
     pub(crate) fn behaviour(&self, stage: StageId) -> Option<&Behaviour> {
@@ -202,6 +217,26 @@ impl JobPlan {
     pub(crate) fn stage_counts(&self) -> impl Iterator<Item = u64> {
         self.spec.stages.iter().map(|stage| stage.items.count())
     }
+}
+
+fn draw_machine(rng: &mut Rng) -> Machine {
+    Machine {
+        cpus: rng.u32(1..=4),
+        clock: draw_clock(rng),
+        wall_ahead_ms: rng.i64(-WALL_SKEW_MS..WALL_SKEW_MS),
+        ends_trees: true,
+    }
+}
+
+/// Draws a clock: half of them go at the right rate, a fifth at the worst.
+pub(crate) fn draw_clock(rng: &mut Rng) -> MonoClock {
+    let rate = match rng.u8(0..10) {
+        0..5 => 0,
+        5 => -RATE_MAX,
+        6 => RATE_MAX,
+        _ => rng.i64(-RATE_MAX..=RATE_MAX),
+    };
+    MonoClock { start_ms: rng.u64(1_000..10_000_000), rate }
 }
 
 fn draw_job(rng: &mut Rng, seed: u64, number: usize, widest: u32, machines: usize) -> JobPlan {

@@ -14,6 +14,33 @@ impl SimMs {
     }
 }
 
+/// A clock that only goes forward, at a rate of its own.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct MonoClock {
+    /// What it shows when a schedule begins.
+    pub(crate) start_ms: u64,
+    /// How much faster it goes than it should, in thousandths.
+    pub(crate) rate: i64,
+}
+
+impl MonoClock {
+    const WHOLE: u64 = 1_000;
+
+    const fn pace(self) -> u64 {
+        Self::WHOLE.saturating_add_signed(self.rate)
+    }
+
+    /// Returns what it shows.
+    pub(crate) const fn at(self, now: SimMs) -> u64 {
+        self.start_ms + now.0 * self.pace() / Self::WHOLE
+    }
+
+    /// Returns when it first shows this.
+    pub(crate) const fn when(self, mono_ms: u64) -> SimMs {
+        SimMs((mono_ms.saturating_sub(self.start_ms) * Self::WHOLE).div_ceil(self.pace()))
+    }
+}
+
 /// What is to happen, in order of time; of two at the same time, what was put in first.
 #[derive(Debug)]
 pub(crate) struct Agenda<T> {
@@ -65,6 +92,18 @@ impl<T> Ord for Entry<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn clocks_show_what_is_due_when_it_is() {
+        for rate in [-50, 0, 7, 50] {
+            let clock = MonoClock { start_ms: 1_000, rate };
+            for mono_ms in 1_000..2_000 {
+                let due = clock.when(mono_ms);
+                assert!(clock.at(due) >= mono_ms);
+                assert!(due.0 == 0 || clock.at(SimMs(due.0 - 1)) < mono_ms);
+            }
+        }
+    }
 
     #[test]
     fn what_is_due_first_comes_first_and_ties_keep_their_order() {

@@ -9,15 +9,19 @@ use gridctl_worker::agent::{
     Agent, AgentConfig, AgentEffect, AgentEvent, AgentExit, LinkId, MonoMs, Now, SliceId,
 };
 
+use crate::coordinator::CHECKED_EVERY;
 use crate::executor::Running;
+use crate::inbox::Inbox;
 use crate::invariants::{Rule, Violation, check, check_machine};
 use crate::kept::KeptResults;
 use crate::network::{ConnectionId, Up};
 use crate::run::Checks;
 use crate::schedule::Machine;
 use crate::time::SimMs;
-use crate::world::{Happening, World, clock, when};
+use crate::world::{Happening, World};
 
+/// The margin of a lease is the whole by so much.
+const LEASE_MARGIN_PART: u64 = 10;
 /// How long a drained worker lets what runs go on.
 const GRACE_MS: u64 = 2_000;
 
@@ -38,14 +42,23 @@ pub(crate) struct Worker {
     pub(crate) agent: Option<Agent>,
     /// Kept over restarts.
     epoch_seen: Epoch,
+    /// One that welcomed it and is not remembered yet.
+    epoch_welcomed: Option<Epoch>,
     pub(crate) running: BTreeMap<SliceId, Running>,
     pub(crate) connection: Option<ConnectionId>,
     pub(crate) paused_until: SimMs,
+    /// What has arrived since it stands still.
+    pub(crate) inbox: Inbox,
+    /// How far its wall clock is ahead.
+    pub(crate) wall_ahead_ms: i64,
     pub(crate) stalled_up_until: SimMs,
     pub(crate) stalled_down_until: SimMs,
     pub(crate) reports_to_duplicate: u32,
+    /// A crash after so many steps of the agent; then so long down.
+    pub(crate) crash_after_steps: Option<(u64, u64)>,
     /// By its own clock, as far as it was promised.
     lease_until: MonoMs,
+    lease_ms: u64,
     hello_sent: MonoMs,
     tick_at: Option<SimMs>,
     pub(crate) kept: KeptResults,
@@ -61,13 +74,18 @@ impl Worker {
             identity: None,
             agent: None,
             epoch_seen: Epoch(0),
+            epoch_welcomed: None,
             running: BTreeMap::new(),
             connection: None,
             paused_until: SimMs(0),
             stalled_up_until: SimMs(0),
             stalled_down_until: SimMs(0),
             reports_to_duplicate: 0,
+            crash_after_steps: None,
             lease_until: MonoMs(0),
+            lease_ms: 0,
+            wall_ahead_ms: machine.wall_ahead_ms,
+            inbox: Inbox::default(),
             hello_sent: MonoMs(0),
             tick_at: None,
             kept: KeptResults::default(),
@@ -84,16 +102,33 @@ impl Worker {
     }
 
     pub(crate) const fn mono(&self, now: SimMs) -> MonoMs {
-        MonoMs(clock(self.machine.clock_ms, now))
+        MonoMs(self.machine.clock.at(now))
     }
 
-    /// Says whether it was promised that nothing of its is given away yet.
+    /// Says whether new tasks may begin.
     pub(crate) fn has_lease(&self, now: SimMs) -> bool {
-        self.agent.is_some() && self.mono(now) < self.lease_until
+        self.mono(now) < self.lease_until
+    }
+
+    /// Says whether it may rely on it that nothing of its is given away yet: up to a tenth of the lease
+    /// before its end, since clocks differ.
+    pub(crate) fn has_lease_with_margin(&self, now: SimMs) -> bool {
+        self.agent.is_some()
+            && self.mono(now).0 + self.lease_ms / LEASE_MARGIN_PART < self.lease_until.0
+    }
+
+    fn crashes_after_step(&mut self) -> Option<u64> {
+        let (steps, down_ms) = self.crash_after_steps.take()?;
+        if steps > 1 {
+            self.crash_after_steps = Some((steps - 1, down_ms));
+            return None;
+        }
+        Some(down_ms)
     }
 
     pub(crate) fn extend_lease(&mut self, sent: MonoMs, lease_ms: u64) {
         self.lease_until = self.lease_until.max(sent.after(lease_ms));
+        self.lease_ms = lease_ms;
     }
 
     /// Says whether nothing is left to do or to tell.
@@ -163,15 +198,19 @@ impl World<'_> {
         life: AgentLife,
         event: AgentEvent,
     ) -> Result<(), Violation> {
-        let now = Now { mono: self.workers[life.worker].mono(self.now), wall: self.wall() };
+        let now =
+            Now { mono: self.workers[life.worker].mono(self.now), wall: self.wall_of(life.worker) };
         let worker = &mut self.workers[life.worker];
         let Some(agent) = worker.agent.as_mut().filter(|_| worker.life == life) else {
             return Ok(());
         };
         self.trace.line(|| format!("worker {}: {event:?}", life.worker));
+        self.coverage.agent_event(&event);
         let mut effects = Vec::new();
+        let kind = crate::coverage::agent_kind(&event);
         agent.step(now, event, &mut effects);
-        if self.checks == Checks::All {
+        self.steps += 1;
+        if self.checks == Checks::All && self.steps.is_multiple_of(CHECKED_EVERY) {
             agent.check_invariants();
         }
         for effect in effects {
@@ -180,10 +219,15 @@ impl World<'_> {
         let worker = &self.workers[life.worker];
         check_machine(worker.running.values().map(Running::cpus), worker.cpus())?;
         self.schedule_agent_tick(life);
-        match self.reclaimed.pop_front() {
-            Some((life, event)) => self.tell_agent(life, event),
-            None => Ok(()),
+        if let Some((life, event)) = self.reclaimed.pop_front() {
+            return self.tell_agent(life, event);
         }
+        if let Some(down_ms) = self.workers[life.worker].crashes_after_step() {
+            self.coverage.worker_crash_after(kind);
+            self.kill_worker(life.worker);
+            self.agenda.put(self.now.after(down_ms), Happening::StartWorker(life.worker));
+        }
+        Ok(())
     }
 
     /// Keeps what the coordinator promises, and what it takes.
@@ -193,13 +237,23 @@ impl World<'_> {
         if let CoordinatorMessage::Welcome(welcome) = message {
             let sent = worker.hello_sent;
             worker.extend_lease(sent, welcome.lease_ms);
+            worker.epoch_welcomed = Some(welcome.epoch).filter(|epoch| *epoch > worker.epoch_seen);
         }
+    }
+
+    /// Who was welcomed by an epoch remembers it, so that it refuses an older one.
+    pub(crate) fn check_epoch_remembered(&mut self, life: AgentLife) -> Result<(), Violation> {
+        let worker = &mut self.workers[life.worker];
+        let welcomed = worker.epoch_welcomed.take();
+        check(welcomed.is_none(), Rule::TokensGrow, || {
+            format!("worker {} was welcomed by {welcomed:?}, and does not remember it", life.worker)
+        })
     }
 
     fn schedule_agent_tick(&mut self, life: AgentLife) {
         let worker = &mut self.workers[life.worker];
         let deadline = worker.agent.as_ref().and_then(Agent::next_deadline);
-        let Some(at) = deadline.map(|at| when(worker.machine.clock_ms, at.0)) else { return };
+        let Some(at) = deadline.map(|at| worker.machine.clock.when(at.0)) else { return };
         let at = at.max(self.now.after(1));
         if worker.tick_at.is_none_or(|tick| at < tick) {
             worker.tick_at = Some(at);
@@ -244,6 +298,7 @@ impl World<'_> {
                     format!("epoch {} is remembered after {}", epoch.0, worker.epoch_seen.0)
                 })?;
                 worker.epoch_seen = epoch;
+                worker.epoch_welcomed = None;
             }
             AgentEffect::Begin(slice) => self.begin_slice(life, slice)?,
             AgentEffect::Reclaim { slice } => self.reclaim(life, slice),

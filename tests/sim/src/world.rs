@@ -9,9 +9,11 @@ use gridctl_jobs::units::WallMs;
 
 use crate::client::{Operation, RequestArrives};
 use crate::coordinator::Coordinator;
-use crate::coverage::Coverage;
-use crate::faults::Fault;
-use crate::invariants::{Ledger, Violation};
+use crate::coverage::{Coverage, Group};
+use crate::faults::{CLOCK_RATE, Fault};
+use crate::inbox::{Inbox, Node, Overload};
+use crate::invariants::Violation;
+use crate::ledger::Ledger;
 use crate::network::{Connection, ConnectionId, Down, Up};
 use crate::run::{Checks, Settings};
 use crate::schedule::Schedule;
@@ -22,6 +24,9 @@ use crate::worker::{AgentLife, Worker};
 /// Wall-clock time when a schedule begins: 2026.
 const WALL_START_MS: u64 = 1_767_225_600_000;
 
+/// How many times longer messages take while they overtake each other.
+const JITTER: u64 = 20;
+
 /// Counts the lives of the coordinator.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(crate) struct Life(pub(crate) u64);
@@ -30,6 +35,8 @@ pub(crate) struct Life(pub(crate) u64);
 #[derive(Debug)]
 pub(crate) enum Happening {
     Fault(Fault),
+    /// Someone looks at what has arrived meanwhile.
+    Look(Node),
     StartCoordinator,
     CommitEnds(Life),
     CoordinatorTick(Life),
@@ -69,7 +76,17 @@ pub(crate) struct World<'a> {
     pub(crate) coordinator_paused_until: SimMs,
     /// A crash that is to come in the next commit: after so many changes of the disk; then so long down.
     pub(crate) crash_in_commit: Option<(u64, u64)>,
+    /// A crash that is to come after so many events; then so long down.
+    pub(crate) crash_after_events: Option<(u64, u64)>,
     pub(crate) fail_next_sync: Option<u64>,
+    pub(crate) coordinator_inbox: Inbox,
+    pub(crate) overload: Overload,
+    /// Until when messages take much longer, and so overtake each other.
+    pub(crate) jitter_until: SimMs,
+    pub(crate) requests_to_lose: u32,
+    pub(crate) requests_to_duplicate: u32,
+    /// Of schedulers and agents.
+    pub(crate) steps: u64,
     pub(crate) replies_to_lose: u32,
     pub(crate) workers: Vec<Worker>,
     pub(crate) connections: BTreeMap<ConnectionId, Connection>,
@@ -99,7 +116,14 @@ impl<'a> World<'a> {
             life: Life(0),
             coordinator_paused_until: SimMs(0),
             crash_in_commit: None,
+            crash_after_events: None,
             fail_next_sync: None,
+            coordinator_inbox: Inbox::default(),
+            overload: Overload::default(),
+            jitter_until: SimMs(0),
+            requests_to_lose: 0,
+            requests_to_duplicate: 0,
+            steps: 0,
             replies_to_lose: 0,
             workers: schedule
                 .machines
@@ -117,6 +141,9 @@ impl<'a> World<'a> {
         for (at, fault) in &schedule.faults {
             world.agenda.put(*at, Happening::Fault(*fault));
         }
+        if schedule.machines.iter().any(|machine| machine.clock.rate != 0) {
+            world.coverage.hit(Group::Fault, CLOCK_RATE);
+        }
         world.begin_asking();
         world
     }
@@ -126,11 +153,7 @@ impl<'a> World<'a> {
         let (at, happening) = self.agenda.next().expect("leases are looked after for ever");
         self.now = self.now.max(at);
         self.trace.at(self.now);
-        if let Some(until) = self.stands_still(&happening) {
-            self.agenda.put(until, happening);
-            return Ok(true);
-        }
-        self.happen(happening)?;
+        self.happen_or_wait(happening)?;
         if self.now > self.schedule.calm_at && self.has_ended() {
             return Ok(false);
         }
@@ -138,10 +161,11 @@ impl<'a> World<'a> {
         Ok(true)
     }
 
-    fn happen(&mut self, happening: Happening) -> Result<(), Violation> {
+    pub(crate) fn happen(&mut self, happening: Happening) -> Result<(), Violation> {
         match happening {
             Happening::Fault(fault) => self.strike(fault),
             Happening::StartCoordinator => self.start_coordinator(),
+            Happening::Look(node) => self.look_into_inbox(node),
             Happening::CommitEnds(life) => self.commit_ends(life),
             Happening::CoordinatorTick(life) => self.coordinator_tick(life),
             Happening::ExpireLeases(life) => self.expire_leases(life),
@@ -165,52 +189,25 @@ impl<'a> World<'a> {
         }
     }
 
-    /// Returns until when whoever this happens to stands still.
-    fn stands_still(&self, happening: &Happening) -> Option<SimMs> {
-        let until = match happening {
-            Happening::CommitEnds(_)
-            | Happening::CoordinatorTick(_)
-            | Happening::ExpireLeases(_)
-            | Happening::Up(..)
-            | Happening::RequestArrives(_) => self.coordinator_paused_until,
-            Happening::Connect(life, _) => {
-                self.coordinator_paused_until.max(self.workers[life.worker].paused_until)
-            }
-            Happening::AgentTick(life) | Happening::FromExecutor(life, _) => {
-                self.workers[life.worker].paused_until
-            }
-            Happening::Down(connection, _) | Happening::Heartbeat(connection) => {
-                let worker =
-                    self.connections.get(connection).map(|connection| connection.life.worker);
-                worker.map_or(SimMs(0), |worker| self.workers[worker].paused_until)
-            }
-            // Tasks run on while their worker stands still, but nobody takes their ends.
-            Happening::TaskEnds(life, ..) => self.workers[life.worker].paused_until,
-            Happening::Fault(_)
-            | Happening::StartCoordinator
-            | Happening::StartWorker(_)
-            | Happening::Ask(_)
-            | Happening::ReplyArrives(..) => SimMs(0),
-        };
-        (until > self.now).then_some(until)
+    /// Returns one number for all that happened, and for the chance that is left.
+    pub(crate) fn trace_hash(&mut self) -> u64 {
+        let left = self.rng.u64(..);
+        self.trace.note(("ends", left), || "the end".to_owned());
+        self.trace.hash()
     }
 
     /// Returns how long a message takes when nothing is wrong.
     pub(crate) fn latency(&mut self) -> u64 {
-        self.rng.u64(0..=self.schedule.latency_ms_max)
+        let times = if self.now < self.jitter_until { JITTER } else { 1 };
+        self.rng.u64(0..=self.schedule.latency_ms_max * times)
     }
 
     pub(crate) fn wall(&self) -> WallMs {
         WallMs(WALL_START_MS + self.now.0)
     }
-}
 
-/// What a clock shows that showed `start_ms` when the schedule began.
-pub(crate) const fn clock(start_ms: u64, now: SimMs) -> u64 {
-    start_ms + now.0
-}
-
-/// When a clock that showed `start_ms` at the beginning shows `mono_ms`.
-pub(crate) const fn when(start_ms: u64, mono_ms: u64) -> SimMs {
-    SimMs(mono_ms.saturating_sub(start_ms))
+    /// Returns what the wall clock of a worker's machine shows.
+    pub(crate) fn wall_of(&self, worker: usize) -> WallMs {
+        WallMs(self.wall().0.saturating_add_signed(self.workers[worker].wall_ahead_ms))
+    }
 }

@@ -181,9 +181,10 @@ impl Agent {
         }
     }
 
-    pub(super) fn on_lease_renewed(&mut self, link: LinkId, sent: MonoMs, lease_ms: u64) {
+    pub(super) fn on_lease_renewed(&mut self, now: Now, link: LinkId, sent: MonoMs, lease_ms: u64) {
         if self.session.up() == Some(link) {
-            let until = sent.after(lease_ms);
+            let from = if planted::is_on(Bug::LeaseFromReceipt) { now.mono } else { sent };
+            let until = from.after(lease_ms);
             self.session.lease_until = self.session.lease_until.max(Some(until));
         }
     }
@@ -280,7 +281,9 @@ impl Agent {
             CoordinatorMessage::Stop { token, stage, range } => {
                 self.end_tasks(stage, token, range, effects)?;
             }
-            CoordinatorMessage::Settled { up_to } => self.reports.settle(up_to),
+            CoordinatorMessage::Settled { up_to } => {
+                self.reports.settle(up_to + u64::from(planted::is_on(Bug::SettlesTooMuch)));
+            }
             CoordinatorMessage::Forget { stage } => self.stages.forget(stage),
             CoordinatorMessage::Stopping => Self::notice(Notice::CoordinatorStopping, effects),
         }
@@ -312,7 +315,9 @@ impl Agent {
         }
         if epoch > seen {
             self.session.epoch_seen = epoch;
-            effects.push(AgentEffect::RememberEpoch(epoch));
+            if !planted::is_on(Bug::EpochForgotten) {
+                effects.push(AgentEffect::RememberEpoch(epoch));
+            }
         }
         self.session.state = State::Up { link, uploads: 0 };
         self.session.failures = 0;
@@ -336,7 +341,9 @@ impl Agent {
             Self::notice(Notice::Dropped { tasks: dropped }, effects);
         }
         self.tell_begun_again();
-        self.send_reports_from(0, effects);
+        if !planted::is_on(Bug::ReportsNotSentAgain) {
+            self.send_reports_from(0, effects);
+        }
         Ok(())
     }
 

@@ -74,7 +74,7 @@ impl Agent {
             AgentEvent::LinkDown { link, why } => self.on_link_down(now, link, why, effects),
             AgentEvent::Message { link, message } => self.on_message(now, link, message, effects),
             AgentEvent::LeaseRenewed { link, sent, lease_ms } => {
-                self.on_lease_renewed(link, sent, lease_ms);
+                self.on_lease_renewed(now, link, sent, lease_ms);
             }
             AgentEvent::Ended { slice, ends } => self.on_ended(now, slice, ends),
             AgentEvent::Reclaimed { slice, tail } => self.on_reclaimed(slice, tail),

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use gridctl_jobs::id::{StageId, Token};
+use gridctl_jobs::planted::{self, Bug};
 use gridctl_jobs::range::TaskRange;
 use gridctl_transport::message::worker::{
     Held, ITEMS_PER_MESSAGE_MAX, Phase, StartedTasks, WorkerMessage,
@@ -121,9 +122,12 @@ impl Agent {
                 "a tail reaches to the end of its slice, and none of it has ended"
             );
             let wanted = slice.wanted_of(tail);
-            slice.end = tail.start;
+            if !planted::is_on(Bug::TailRunsTwice) {
+                slice.end = tail.start;
+            }
             let (stage, head) = (slice.stage, Arc::clone(&slice.head));
-            for range in wanted.into_iter().rev() {
+            let forgets = planted::is_on(Bug::TailForgotten);
+            for range in wanted.into_iter().rev().filter(|_| !forgets) {
                 self.stages.put_back(stage, Piece { head: Arc::clone(&head), range });
             }
         }
@@ -244,7 +248,8 @@ impl Agent {
     }
 
     fn may_begin(&self, now: MonoMs) -> bool {
-        self.leave == Leave::No && self.session.has_lease(now) && self.reports.has_room()
+        let has_lease = self.session.has_lease(now) || planted::is_on(Bug::BeginsWithoutLease);
+        self.leave == Leave::No && has_lease && self.reports.has_room()
     }
 
     fn begin_slice(&mut self, now: Now, stage_id: StageId, effects: &mut Vec<AgentEffect>) {

@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 
 use gridctl_jobs::id::{StageId, WorkerId};
+use gridctl_jobs::planted::{Bug, is_on};
 use gridctl_jobs::range::TaskRange;
 
 use super::fleet::Machine;
@@ -64,7 +65,9 @@ impl Scheduler {
         }
         for (stage, pieces) in std::mem::take(&mut adoption.before) {
             for (start, granted) in pieces {
-                self.requeue(stage, TaskRange::new(start, granted.end), granted.attempt + 1);
+                if !is_on(Bug::HelloForgets) {
+                    self.requeue(stage, TaskRange::new(start, granted.end), granted.attempt + 1);
+                }
             }
             self.sync(cx, stage);
         }
@@ -184,6 +187,9 @@ impl Scheduler {
             .map(|(part, _)| part)
             .collect();
         let mut open = known.committable(item.range, item.token);
+        if is_on(Bug::LowerTokenAdopted) {
+            return open;
+        }
         for part in overtaken {
             open = open.into_iter().flat_map(|range| range.without(part)).collect();
         }

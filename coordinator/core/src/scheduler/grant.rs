@@ -25,6 +25,7 @@ impl Scheduler {
     ) {
         self.tell_order(cx, worker, stage);
         let token = self.next_token();
+        let lanes = lanes + u64::from(is_on(Bug::LanesTooMany));
         let lanes_sent =
             u32::try_from(lanes).expect("lanes are bounded by the outstanding maximum");
         let granted = Granted {
@@ -176,7 +177,9 @@ impl Scheduler {
         for range in given {
             for (part, granted) in self.pieces_of(worker, stage, *range, token) {
                 self.release(cx, stage, part);
-                self.requeue(stage, part, granted.attempt);
+                if !is_on(Bug::GivenBackForgotten) {
+                    self.requeue(stage, part, granted.attempt);
+                }
                 any = true;
             }
         }

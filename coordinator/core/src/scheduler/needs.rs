@@ -1,6 +1,7 @@
 //! What follows when a stage has ended: others begin or are skipped, and jobs end.
 
 use gridctl_jobs::id::{JobId, StageId, StageIndex};
+use gridctl_jobs::planted::{Bug, is_on};
 use gridctl_jobs::state::JobState;
 
 use super::runnable::{Runnable, stage_spec};
@@ -127,6 +128,7 @@ fn verdict(job: &Job, stage: &Stage) -> Verdict {
         match job.stage(*index) {
             Some(needed) if needed.cannot_succeed() => return Verdict::Skip { because: *index },
             Some(needed) if needed.has_succeeded() => {}
+            Some(_) | None if is_on(Bug::NeedsIgnored) => {}
             Some(_) | None => verdict = Verdict::Wait,
         }
     }

@@ -65,7 +65,9 @@ impl Scheduler {
     pub(super) fn on_goodbye(&mut self, cx: &mut Step<'_>, session: SessionId) {
         let Some(worker) = self.fleet.worker_of(session) else { return };
         let held = self.release_all(cx, worker);
-        self.give_out_again(cx, held);
+        if !is_on(Bug::GoodbyeForgotten) {
+            self.give_out_again(cx, held);
+        }
         self.unclaim(worker);
         self.untell(worker);
         self.fleet.leave(worker);

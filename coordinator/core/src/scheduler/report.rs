@@ -188,7 +188,8 @@ impl Scheduler {
         let history = known.history(u64::from(index));
         let kind = failure.kind();
         if kind.is_own() {
-            return history.map_or(0, crate::state::History::spent) >= spec.retries;
+            return history.map_or(0, crate::state::History::spent)
+                >= spec.retries + u32::from(is_on(Bug::RetriesOffByOne));
         }
         if kind != FailureKind::CouldNotStart {
             return false;
@@ -212,6 +213,9 @@ impl Scheduler {
     /// Splits what a report is about into the parts that may commit.
     fn committable(&self, worker: WorkerId, item: &ReportItem) -> Vec<TaskRange> {
         let Some(known) = self.state.stage(item.stage) else { return Vec::new() };
+        if is_on(Bug::CommitsTwice) {
+            return vec![item.range];
+        }
         let mut open = known.committable(item.range, item.token);
         if is_on(Bug::NoFence) {
             return open;

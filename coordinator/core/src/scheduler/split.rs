@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 
 use gridctl_jobs::id::WorkerId;
+use gridctl_jobs::planted::{Bug, is_on};
 use gridctl_jobs::range::TaskRange;
 
 use crate::ranges::{self, Piece};
@@ -45,11 +46,16 @@ impl Pending {
     /// Begins with all open tasks of a stage.
     pub(super) fn new(stage: &Stage) -> Self {
         let counts = stage.counts();
+        let (taken, fresh) = if is_on(Bug::DoneGrantedAgain) {
+            (TaskSet::default(), counts.total)
+        } else {
+            (stage.settled(), counts.open())
+        };
         Self {
             count: counts.total,
             cursor: 0,
-            taken: stage.settled(),
-            fresh: counts.open(),
+            taken,
+            fresh,
             again: BTreeMap::new(),
             again_tasks: 0,
         }

@@ -1,6 +1,8 @@
 //! Taking back: unstarted work moves from the worker that has most of it to one that has nothing to do.
 
 use gridctl_jobs::id::{StageId, Token, WorkerId};
+use gridctl_jobs::planted::{Bug, is_on};
+use gridctl_jobs::range::TaskRange;
 use gridctl_jobs::units::Cpus;
 
 use super::fleet::TakingBack;
@@ -26,6 +28,14 @@ impl Scheduler {
         self.fleet.change_load(victim, stage, |load| load.taking_back = TakingBack::Asked);
         let tasks = tasks.min(unstarted.div_ceil(2));
         self.send(cx, victim, ToWorker::TakeBack { token, stage, tasks });
+        if is_on(Bug::TakenBackGrantedEarly) {
+            let everything = TaskRange::new(0, u64::MAX);
+            for (part, granted) in self.pieces_of(victim, stage, everything, token) {
+                self.release(cx, stage, part);
+                self.requeue(stage, part, granted.attempt);
+            }
+            self.sync(cx, stage);
+        }
     }
 
     fn may_run(&self, stage: StageId, worker: WorkerId) -> bool {

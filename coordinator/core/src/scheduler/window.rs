@@ -18,11 +18,15 @@ impl Scheduler {
     pub(super) fn on_start(&mut self, cx: &mut Step<'_>) {
         assert!(self.token.epoch == Epoch(0), "a scheduler starts once");
         let epoch = Epoch(self.state.epoch().0.saturating_add(1).max(cx.now.wall.0));
+        let epoch = if is_on(Bug::EpochRepeats) { self.state.epoch().max(Epoch(1)) } else { epoch };
         self.token = Token { epoch, counter: 0 };
-        self.record(cx, Fact::EpochStarted { epoch, at: cx.now.wall });
+        if !is_on(Bug::EpochNotRecorded) {
+            self.record(cx, Fact::EpochStarted { epoch, at: cx.now.wall });
+        }
         let found: Vec<_> = self.state.open_jobs().map(crate::state::Job::id).collect();
         if !found.is_empty() && !is_on(Bug::NoWindow) {
-            let until = MonoMs(cx.now.mono.0.saturating_add(self.config.lease_ms));
+            let part = if is_on(Bug::WindowTooShort) { 2 } else { 1 };
+            let until = MonoMs(cx.now.mono.0.saturating_add(self.config.lease_ms / part));
             self.show(cx, Change::Window { until: Some(until) });
         }
         self.dirty.jobs.extend(found);
@@ -52,6 +56,7 @@ impl Scheduler {
         failed
             && self.activity.window_until.is_some()
             && item.token.epoch < self.token.epoch
+            && !is_on(Bug::OldFailuresAtOnce)
             && self.state.stage(item.stage).is_some_and(|stage| stage.is_open(item.range.start))
     }
 
