@@ -124,11 +124,20 @@ mod tests {
     fn the_samples_hold_keys_that_exist_and_all_of_them() {
         let sample = uncommented(include_str!("../config/coordinator.toml"));
         let options = coordinator(&sample).unwrap();
-        let CoordinatorOptions { data_dir, listen, advertise, lease, heartbeat, keep_ended, grid } =
-            options;
+        let CoordinatorOptions {
+            data_dir,
+            listen,
+            advertise,
+            lease,
+            heartbeat,
+            keep_ended,
+            grid,
+            reserve,
+        } = options;
         assert!(keep_ended.is_some());
         assert!(data_dir.is_some() && listen.is_some() && advertise.is_some(), "{sample}");
         assert!(lease.is_some() && heartbeat.is_some() && grid.is_some(), "{sample}");
+        assert_eq!(reserve, Some(64 << 20), "{sample}");
         let sample = uncommented(include_str!("../config/worker.toml"));
         let WorkerOptions { join, data_dir, name, cpus, grace, no_respawn } =
             parse(Path::new("worker.toml"), &sample).unwrap();

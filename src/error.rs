@@ -38,7 +38,7 @@ Exit codes:
   1    a task failed
   2    usage, or the job file is wrong or not there
   3    the coordinator was not reached, or was lost
-  4    refused: not enrolled, not allowed, expired
+  4    refused: not enrolled, not allowed, expired, no room on the coordinator's disk
   5    the job was cancelled
   6    no such job, task or worker
   7    this machine: disk, port, permission
@@ -198,7 +198,8 @@ fn of_ask(error: &AskError) -> Exit {
         AskError::TooLarge(_) => Exit::Usage,
         AskError::Refused(Refused { kind, .. }) => match kind {
             RefusedKind::Invalid => Exit::Usage,
-            RefusedKind::Role => Exit::Refused,
+            // The disk is not this machine's.
+            RefusedKind::Role | RefusedKind::NoRoom => Exit::Refused,
             RefusedKind::NotFound => Exit::NotFound,
             // The coordinator was reached, and is as good as lost for this request.
             RefusedKind::Overloaded | RefusedKind::Internal => Exit::NotReached,

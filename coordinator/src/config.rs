@@ -9,6 +9,8 @@ use std::time::Duration;
 
 use thiserror::Error;
 
+use crate::space::RESERVE_BYTES;
+
 /// The UDP port that a coordinator listens on unless told otherwise.
 pub const DEFAULT_PORT: u16 = 7443;
 /// How long a worker may be silent before its work is given to others, unless told otherwise.
@@ -52,6 +54,8 @@ pub struct Settings {
     pub keep_ended: Option<Duration>,
     /// What the grid is called; where `None`, as the data directory has it, else [`DEFAULT_GRID_NAME`].
     pub grid: Option<String>,
+    /// Bytes of the disk that are held back, for results to be committed from when it is full.
+    pub reserve_bytes: u64,
 }
 
 /// [`Settings`] that hold.
@@ -123,6 +127,7 @@ impl Settings {
             heartbeat: None,
             keep_ended: None,
             grid: None,
+            reserve_bytes: RESERVE_BYTES,
         }
     }
 }

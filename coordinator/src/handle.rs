@@ -108,6 +108,8 @@ impl CoordinatorHandle {
     /// # Errors
     /// [`Failure`] where it had failed before, or failed meanwhile.
     pub async fn shutdown(self) -> Result<(), Failure> {
+        // What waits for room on a full disk waits no longer; nobody was told that it is durable.
+        self.shared.space.stop_waiting();
         self.running.shut_down().await
     }
 }

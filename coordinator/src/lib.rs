@@ -24,6 +24,7 @@ pub mod results;
 mod session;
 #[cfg(feature = "sim")]
 pub mod sim;
+pub mod space;
 pub mod start;
 mod views;
 

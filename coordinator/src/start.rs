@@ -1,7 +1,6 @@
 //! Starting: open, recover, begin a life, and only then let anybody in.
 
 use std::io;
-use std::path::Path;
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, SystemTime};
@@ -20,8 +19,9 @@ use gridctl_transport::message::client::TokenRole;
 use thiserror::Error;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
+use tokio::time::MissedTickBehavior;
 
-use crate::config::CoordinatorConfig;
+use crate::config::{CoordinatorConfig, Settings};
 use crate::disk::{OpenDiskError, RealDisk};
 use crate::failure::Failure;
 use crate::handle::{CoordinatorHandle, Running};
@@ -31,6 +31,7 @@ use crate::leases::Leases;
 use crate::limits::STANDING_TOKEN_VALID_MS;
 use crate::reactor::{Input, Reactor, ReactorHandle};
 use crate::session::{self, Room, Shared, create_token};
+use crate::space::{Space, SpaceConfig};
 use crate::views::Views;
 use crate::{addresses, clock};
 
@@ -39,6 +40,9 @@ const AUTHORITY_DIR: &str = "authority";
 /// How often the coordinator looks whether its certificate is to be made anew: a sleep until then would
 /// not count the time that the machine is suspended.
 const RENEWAL_CHECK_EVERY: Duration = Duration::from_secs(6 * 3600);
+
+/// How often the coordinator looks after the room on its disk.
+const TEND_EVERY: Duration = Duration::from_secs(1);
 
 /// The coordinator of a grid.
 #[derive(Debug)]
@@ -93,8 +97,7 @@ impl Coordinator {
     /// [`StartError`] says what is wrong and what to do about it; nothing is left running then.
     pub async fn start(config: CoordinatorConfig) -> Result<CoordinatorHandle, StartError> {
         let settings = config.settings().clone();
-        let opened =
-            tokio::task::spawn_blocking(move || open(&settings.data_dir, settings.grid.as_deref()));
+        let opened = tokio::task::spawn_blocking(move || open(&settings));
         let opened =
             opened.await.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))?;
         let serving = ServingCertificate::new(own_certificate(&opened.authority, &opened.grid)?)?;
@@ -105,6 +108,7 @@ impl Coordinator {
         let leases = Arc::new(Leases::new(config.lease_ms()));
         let views = Arc::new(Views::new(opened.state.clone(), Arc::clone(&leases)));
         let results = Arc::clone(opened.store.results());
+        let space = Arc::clone(opened.store.space());
         let (journal, journal_thread) =
             JournalThread::spawn(opened.store).map_err(StartError::System)?;
         let (reactor, inputs) = ReactorHandle::new();
@@ -124,12 +128,13 @@ impl Coordinator {
         let mut running = Running::new(journal_thread);
         spawn_reactor(loop_of, inputs, &mut running, journal)?;
 
-        let epoch = first_epoch(&views, before, &mut running).await?;
+        let epoch = first_epoch(&views, before, &space, &mut running).await?;
         let shared = Arc::new(Shared {
             reactor,
             views,
             leases,
             results,
+            space,
             authority: opened.authority,
             grid: opened.grid,
             epoch,
@@ -148,19 +153,22 @@ impl Coordinator {
             let shared = Arc::clone(&shared);
             async move { shared.leases.keep_expiring(&shared.reactor).await }
         });
+        running.spawn_helper(tend(Arc::clone(&shared.space)));
         running.spawn_helper(keep_certificate(Arc::clone(&shared), serving));
         Ok(CoordinatorHandle::new(shared, running, local, worker_token, first_start))
     }
 }
 
-fn open(root: &Path, grid: Option<&str>) -> Result<Opened, StartError> {
+fn open(settings: &Settings) -> Result<Opened, StartError> {
+    let root = &*settings.data_dir;
     let disk = RealDisk::open(root)?;
-    let grid = kept::grid_name(root, grid)?;
+    let grid = kept::grid_name(root, settings.grid.as_deref())?;
     let kept_port = kept::port(root)?;
     let authority = Authority::open_or_create(&root.join(AUTHORITY_DIR), SystemTime::now())?;
     let mut state = State::new();
-    let (store, recovered) =
-        Store::open(Arc::new(disk), StoreConfig::default(), &mut |_, fact| state.apply(&fact))?;
+    let space = SpaceConfig::with_reserve(settings.reserve_bytes);
+    let store = StoreConfig { space, ..StoreConfig::default() };
+    let (store, recovered) = Store::open(Arc::new(disk), store, &mut |_, fact| state.apply(&fact))?;
     if let Some(cut) = &recovered.cut {
         tracing::warn!(
             file = %cut.file.display(), offset = cut.offset, after = cut.after.0,
@@ -224,10 +232,15 @@ fn spawn_reactor(
 async fn first_epoch(
     views: &Views,
     before: Epoch,
+    space: &Space,
     running: &mut Running,
 ) -> Result<Epoch, StartError> {
     let mut changes = views.changes();
     loop {
+        if space.is_waiting() {
+            // Nobody can be let in, so nobody waits: better an error than a service that does not serve.
+            space.stop_waiting();
+        }
         let epoch = views.epoch();
         if epoch > before {
             return Ok(epoch);
@@ -235,7 +248,20 @@ async fn first_epoch(
         tokio::select! {
             changed = changes.changed() => changed.expect("the views are here"),
             failure = running.failed() => return Err(failure.into()),
+            () = tokio::time::sleep(TEND_EVERY) => {}
         }
+    }
+}
+
+/// Looks after the room on the disk.
+async fn tend(space: Arc<Space>) {
+    let mut ticks = tokio::time::interval(TEND_EVERY);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        let space = Arc::clone(&space);
+        // Where it panicked, it said so; the journal finds out by itself that there is room.
+        let _ = tokio::task::spawn_blocking(move || space.tend()).await;
     }
 }
 

@@ -100,6 +100,10 @@ pub enum Bug {
     LastFrameTrusted,
     /// A record of output is said to be where its block begins.
     ResultPlaceWrong,
+    /// A frame that found no room is said to be durable.
+    FullDiskAcknowledged,
+    /// Submissions are taken on a full disk, at the cost of the reserve.
+    ReserveForSubmissions,
 }
 
 impl Bug {

@@ -83,6 +83,11 @@ pub enum WaitReason {
         /// How many tasks wait so.
         tasks: u64,
     },
+    /// The coordinator's disk is full; while it waits for room, nothing is granted.
+    NoRoom {
+        /// What is lacking where, and what to do about it.
+        what: String,
+    },
 }
 
 /// A stage that another waits for.

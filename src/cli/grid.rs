@@ -79,6 +79,16 @@ pub(crate) struct CoordinatorOptions {
     )]
     #[serde(deserialize_with = "values::duration_in_file")]
     pub keep_ended: Option<Duration>,
+    /// Room on the disk that is held back, for results when it is full [default: 64MiB]
+    #[arg(
+        long,
+        value_name = "SIZE",
+        env = "GRID_RESERVE",
+        hide_env_values = true,
+        value_parser = values::size
+    )]
+    #[serde(deserialize_with = "values::size_in_file")]
+    pub reserve: Option<u64>,
     /// The grid's name, and that of the profile made here [default: as on first start, else grid]
     #[arg(long, value_name = "NAME", env = "GRID_GRID", hide_env_values = true)]
     pub grid: Option<String>,
@@ -148,6 +158,7 @@ impl CoordinatorOptions {
             heartbeat: self.heartbeat.or(file.heartbeat),
             keep_ended: self.keep_ended.or(file.keep_ended),
             grid: self.grid.or(file.grid),
+            reserve: self.reserve.or(file.reserve),
         }
     }
 }

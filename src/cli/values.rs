@@ -22,6 +22,24 @@ pub(super) struct CpusError;
 #[error("a duration is expected, such as 90s or 1h 30m")]
 pub(super) struct DurationError;
 
+/// Why a text is not a size.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Error)]
+#[error("a size is expected, such as 512MB or 2GiB")]
+pub(super) struct SizeError;
+
+/// Units of sizes, longest names first, with their bytes.
+const SIZE_UNITS: [(&str, u64); 9] = [
+    ("KiB", 1 << 10),
+    ("MiB", 1 << 20),
+    ("GiB", 1 << 30),
+    ("TiB", 1 << 40),
+    ("KB", 1_000),
+    ("MB", 1_000_000),
+    ("GB", 1_000_000_000),
+    ("TB", 1_000_000_000_000),
+    ("B", 1),
+];
+
 /// Why a text does not select what a command is about.
 #[derive(Clone, PartialEq, Eq, Debug, Error)]
 pub(super) enum JobError {
@@ -38,6 +56,19 @@ pub(super) enum JobError {
 /// Reads `90s`, `1h 30m`.
 pub(super) fn duration(text: &str) -> Result<Duration, DurationError> {
     humantime::parse_duration(text).map_err(|_| DurationError)
+}
+
+/// Reads `512MB`, `2GiB`, `0`.
+pub(super) fn size(text: &str) -> Result<u64, SizeError> {
+    let unit = SIZE_UNITS.into_iter().find_map(|(name, bytes)| {
+        let number = text.get(..text.len().checked_sub(name.len())?)?;
+        let named = text[number.len()..].eq_ignore_ascii_case(name);
+        named.then_some((number.trim_end(), bytes))
+    });
+    let (number, bytes) = unit.unwrap_or((text, 1));
+    let is_number = !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit());
+    let number = number.parse::<u64>().ok().filter(|_| is_number);
+    number.and_then(|number| number.checked_mul(bytes)).ok_or(SizeError)
 }
 
 /// Reads `4`, `0.5`.
@@ -83,6 +114,13 @@ pub(super) fn duration_in_file<'de, D: Deserializer<'de>>(
     let expected = &"a duration, such as \"90s\" or \"1h 30m\"";
     let read = humantime::parse_duration(&text);
     read.map(Some).map_err(|_| D::Error::invalid_value(Unexpected::Str(&text), expected))
+}
+
+/// Reads a size of a file of settings.
+pub(super) fn size_in_file<'de, D: Deserializer<'de>>(file: D) -> Result<Option<u64>, D::Error> {
+    let text = String::deserialize(file)?;
+    let expected = &"a size, such as \"512MB\" or \"2GiB\"";
+    size(&text).map(Some).map_err(|_| D::Error::invalid_value(Unexpected::Str(&text), expected))
 }
 
 /// Reads a number of cpus of a file of settings.
@@ -131,6 +169,23 @@ mod tests {
         assert_eq!(cpus("4"), Ok(Cpus::whole(4)));
         assert_eq!(cpus("0.0001"), Ok(Cpus::from_ten_thousandths(1)));
         assert_eq!(cpus("2.3"), Ok(Cpus::from_ten_thousandths(23_000)));
+    }
+
+    #[test]
+    fn sizes_have_units() {
+        for (text, bytes) in [
+            ("0", 0),
+            ("4096", 4096),
+            ("512MB", 512_000_000),
+            ("2GiB", 2 << 30),
+            ("8 mib", 8 << 20),
+            ("7B", 7),
+        ] {
+            assert_eq!(size(text), Ok(bytes), "{text}");
+        }
+        for text in ["", "MB", "-1MB", "+1", "1.5GB", "1 x", "99999999TB", "\u{fc}B"] {
+            assert_eq!(size(text), Err(SizeError), "{text}");
+        }
     }
 
     #[test]

@@ -46,6 +46,9 @@ fn print(out: &mut impl Write, status: &JobStatus) -> io::Result<()> {
             writeln!(out, "submitted {submitted}, {} ago", short(between(job.submitted_at, now())))?
         }
     }
+    if let Some(notice) = &status.notice {
+        writeln!(out, "{}", escape(notice))?;
+    }
     writeln!(out)?;
     let mut table = Table::new(&[
         ("stage", Align::Left),

@@ -23,6 +23,7 @@ pub(crate) fn kind(reason: &WaitReason) -> &'static str {
         WaitReason::NoTreesEnded { .. } => "no-trees-ended",
         WaitReason::SetBack { .. } => "set-back",
         WaitReason::StillRunsElsewhere { .. } => "still-runs-elsewhere",
+        WaitReason::NoRoom { .. } => "no-room",
     }
 }
 
@@ -95,6 +96,7 @@ pub(crate) fn sentence(reason: &WaitReason, names: &[(WorkerId, String)]) -> Str
                 named.join(", ")
             )
         }
+        WaitReason::NoRoom { what } => what.clone(),
     }
 }
 

@@ -336,8 +336,12 @@ mod tests {
             tasks: TaskCounts::default(),
             skipped_because: None,
         };
-        let status =
-            JobStatus { job: summary(), stages: vec![stage], last_failure: Some(failed_task()) };
+        let status = JobStatus {
+            job: summary(),
+            stages: vec![stage],
+            last_failure: Some(failed_task()),
+            notice: None,
+        };
         let document = serde_json::to_value(Job::from(&status)).unwrap();
         assert_eq!(document["stages"][0]["needs"], json!(["count"]));
         assert_eq!(document["last_failure"]["failure"], json!("exit 3"));

@@ -8,6 +8,7 @@
 
 pub(crate) mod hosts;
 pub(crate) mod relay;
+pub(crate) mod tmpfs;
 
 use std::fmt::Debug;
 use std::fs::{self, File};

@@ -7,8 +7,8 @@ use gridctl_core::effect::FactIndex;
 use crate::disk::DiskError;
 use crate::results::WriteResultsError;
 
-/// Why facts could not be made durable. Final: what is on the device now is not known, so the coordinator
-/// stops, and recovers when it is started again.
+/// Why facts could not be made durable. Final, but for want of room: what is on the device now is not known, so the
+/// coordinator stops, and recovers when it is started again.
 #[derive(Debug, thiserror::Error)]
 pub enum CommitError {
     /// The journal could not be written or synced.
@@ -29,9 +29,47 @@ pub enum CommitError {
         #[source]
         source: WriteResultsError,
     },
+    /// There is no room, and the reserve is used up. Not final: the same commit may be tried again.
+    #[error(
+        "what was decided after fact {} could not be made durable, since the disk is full, and was not acknowledged to \
+         anybody; free room, then start again", durable.0
+    )]
+    NoRoom {
+        /// What is durable for certain.
+        durable: FactIndex,
+        /// What the disk said.
+        #[source]
+        source: DiskError,
+    },
     /// A commit had failed before.
     #[error("the journal had failed before; start the coordinator again")]
     FailedBefore,
+}
+
+impl CommitError {
+    /// Says whether it is not final: the same commit may be tried again, once there is room.
+    pub fn is_no_room(&self) -> bool {
+        matches!(self, Self::NoRoom { .. })
+    }
+
+    pub(crate) fn of_journal(durable: FactIndex, source: DiskError) -> Self {
+        if source.is_no_room() {
+            Self::NoRoom { durable, source }
+        } else {
+            Self::Journal { durable, source }
+        }
+    }
+
+    pub(crate) fn of_results(durable: FactIndex, source: WriteResultsError) -> Self {
+        match source {
+            WriteResultsError::Disk(source) if source.is_no_room() => {
+                Self::NoRoom { durable, source }
+            }
+            source @ (WriteResultsError::Disk(_) | WriteResultsError::FailedBefore) => {
+                Self::Results { durable, source }
+            }
+        }
+    }
 }
 
 /// Why a journal is refused. Nothing was changed on disk.

@@ -7,7 +7,8 @@ use gridctl_core::effect::FactIndex;
 use gridctl_core::fact::Fact;
 use gridctl_jobs::planted::{Bug, is_on};
 
-use crate::disk::{Disk, DiskFile, zero_fill};
+use crate::disk::{Disk, DiskError, DiskFile, zero_fill};
+use crate::space::Space;
 
 use super::error::RecoverJournalError;
 use super::format::{FrameHeader, FrameKind, Parsed, Term, parse_frame, peek_header};
@@ -41,6 +42,7 @@ pub struct Cut {
 /// [`RecoverJournalError`]; nothing was changed on disk then, unless the repair itself failed.
 pub(crate) fn recover(
     disk: &Arc<dyn Disk>,
+    space: &Arc<Space>,
     segment_bytes: u64,
     known_durable: FactIndex,
     apply: &mut dyn FnMut(FactIndex, Fact),
@@ -58,20 +60,25 @@ pub(crate) fn recover(
     let last = log.last;
     let Some(tail) = tail else {
         log.check_nothing_lost(segment_path(FactIndex(1)), 0)?;
-        let writer = Writer::begin(Arc::clone(disk), segment_bytes, last)?;
+        let writer = Writer::begin(Arc::clone(disk), Arc::clone(space), segment_bytes, last)?;
         return Ok((writer, Recovered { last, cut: None }));
     };
     log.check_nothing_lost(tail.path.clone(), tail.end)?;
     let cut =
         tail.torn.then(|| Cut { file: disk.locate(&tail.path), offset: tail.end, after: last });
-    tail.repair()?;
+    space.with_reserve(|| tail.repair())?;
     disk.sync_dir(JOURNAL_DIR)?;
     let writer = if tail.finished {
-        Writer::begin(Arc::clone(disk), segment_bytes, last)?
+        Writer::begin(Arc::clone(disk), Arc::clone(space), segment_bytes, last)?
     } else {
         // One that was shortened has little room left, and gets a successor soon.
-        let active = ActiveSegment { file: tail.file, offset: tail.end, bytes: tail.file_bytes };
-        Writer::resume(Arc::clone(disk), segment_bytes, active, last)
+        let active = ActiveSegment {
+            file: tail.file,
+            offset: tail.end,
+            bytes: tail.file_bytes,
+            is_ended: false,
+        };
+        Writer::resume(Arc::clone(disk), Arc::clone(space), segment_bytes, active, last)
     };
     Ok((writer, Recovered { last, cut }))
 }
@@ -227,7 +234,7 @@ impl Log<'_> {
 
 impl Tail {
     /// Overwrites a torn tail, and makes the last frame durable for certain.
-    fn repair(&self) -> Result<(), RecoverJournalError> {
+    fn repair(&self) -> Result<(), DiskError> {
         if self.torn {
             zero_fill(&*self.file, self.end, self.file_bytes)?;
         }
@@ -237,7 +244,6 @@ impl Tail {
         if let Some((offset, frame)) = &self.last_frame {
             self.file.write_all_at(*offset, frame)?;
         }
-        self.file.sync_data()?;
-        Ok(())
+        self.file.sync_data()
     }
 }

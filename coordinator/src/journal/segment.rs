@@ -6,12 +6,15 @@ use gridctl_core::effect::FactIndex;
 use gridctl_jobs::planted::{Bug, is_on};
 
 use crate::disk::{Disk, DiskError, DiskFile, zero_fill};
+use crate::space::Space;
 
 /// Where the segments lie.
 pub(crate) const JOURNAL_DIR: &str = "journal";
 /// A segment that has no content yet.
 const NEXT: &str = "journal/next";
 const SUFFIX: &str = ".log";
+/// Bytes of a segment that is made where there is no room for a whole one.
+const SEGMENT_BYTES_LEAST: u64 = 1 << 20;
 /// Enough for every `u64`, so that byte order is index order.
 const DIGITS: usize = 20;
 
@@ -33,8 +36,35 @@ pub(crate) fn parse_segment_name(name: &str) -> Option<FactIndex> {
 /// [`DiskError`] where the disk refuses.
 pub(crate) fn prepare_next(disk: &dyn Disk, bytes: u64) -> Result<Arc<dyn DiskFile>, DiskError> {
     let file = disk.create(NEXT)?;
-    zero_fill(&*file, 0, bytes)?;
+    if let Err(error) = zero_fill(&*file, 0, bytes) {
+        // Half a segment is room that nobody has. Where it cannot go either, it is made anew next time.
+        let _ = disk.remove(NEXT);
+        return Err(error);
+    }
     Ok(file)
+}
+
+/// Makes a segment now, of `wanted` bytes where there is room for that, else smaller and from the reserve, but of
+/// `least` at least. Returns how many bytes it has.
+///
+/// # Errors
+/// [`DiskError`] where the disk refuses, of no room once the reserve is used up.
+pub(crate) fn prepare_now(
+    disk: &dyn Disk,
+    space: &Space,
+    wanted: u64,
+    least: u64,
+) -> Result<(Arc<dyn DiskFile>, u64), DiskError> {
+    let wanted = wanted.max(least);
+    if space.is_ample(wanted) {
+        match prepare_next(disk, wanted) {
+            Err(error) if error.is_no_room() => {}
+            made => return Ok((made?, wanted)),
+        }
+    }
+    let bytes = SEGMENT_BYTES_LEAST.max(least).min(wanted);
+    let file = space.with_reserve(|| prepare_next(disk, bytes))?;
+    Ok((file, bytes))
 }
 
 /// Gives the segment that was made ahead its name, durably.

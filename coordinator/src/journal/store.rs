@@ -10,6 +10,8 @@ use gridctl_jobs::planted::{Bug, is_on};
 use crate::disk::{Disk, DiskError};
 use crate::results::{RecoverResultsError, Results, ResultsConfig, Scan};
 
+use crate::space::{Space, SpaceConfig};
+
 use super::error::{CommitError, RecoverJournalError};
 use super::group::{FactGroup, kept_of};
 use super::recovery::{Recovered, recover};
@@ -26,11 +28,17 @@ pub struct StoreConfig {
     pub segment_bytes: u64,
     /// Of the result segments.
     pub results: ResultsConfig,
+    /// What is held back for when the disk is full.
+    pub space: SpaceConfig,
 }
 
 impl Default for StoreConfig {
     fn default() -> Self {
-        Self { segment_bytes: SEGMENT_BYTES, results: ResultsConfig::default() }
+        Self {
+            segment_bytes: SEGMENT_BYTES,
+            results: ResultsConfig::default(),
+            space: SpaceConfig::default(),
+        }
     }
 }
 
@@ -50,6 +58,7 @@ pub struct Store {
     disk: Arc<dyn Disk>,
     writer: Writer,
     results: Arc<Results>,
+    space: Arc<Space>,
     /// A staged fact names output that may not be synced.
     names_results: bool,
     failed: bool,
@@ -75,17 +84,37 @@ impl Store {
             }
             apply(index, fact);
         };
-        let (writer, recovered) = recover(&disk, config.segment_bytes, scan.durable(), &mut apply)?;
-        let results =
-            Results::open(Arc::clone(&disk), config.results, scan, &needed, recovered.last)?;
-        let store =
-            Self { disk, writer, results: Arc::new(results), names_results: false, failed: false };
+        let space =
+            Space::open(Arc::clone(&disk), config.space).map_err(RecoverJournalError::from)?;
+        let space = Arc::new(space);
+        let (writer, recovered) =
+            recover(&disk, &space, config.segment_bytes, scan.durable(), &mut apply)?;
+        let results = Results::open(
+            (Arc::clone(&disk), Arc::clone(&space)),
+            config.results,
+            scan,
+            &needed,
+            recovered.last,
+        )?;
+        let store = Self {
+            disk,
+            writer,
+            results: Arc::new(results),
+            space,
+            names_results: false,
+            failed: false,
+        };
         Ok((store, recovered))
     }
 
     /// Returns where output is appended and read.
     pub fn results(&self) -> &Arc<Results> {
         &self.results
+    }
+
+    /// Returns the room on the disk.
+    pub fn space(&self) -> &Arc<Space> {
+        &self.space
     }
 
     /// Returns what is durable for certain.
@@ -108,13 +137,16 @@ impl Store {
     /// Makes what is staged durable, and returns the index of the last durable fact.
     ///
     /// # Errors
-    /// [`CommitError`], and from then on always: nothing is tried twice.
+    /// [`CommitError`]. Where there was no room ([`CommitError::is_no_room`]) the same commit may be tried again, as
+    /// often as it takes; after anything else every one fails: nothing is tried twice.
     pub fn commit(&mut self) -> Result<FactIndex, CommitError> {
         if self.failed {
             return Err(CommitError::FailedBefore);
         }
         let result = self.try_commit();
-        self.failed = result.is_err();
+        let finds_no_room = result.as_ref().is_err_and(CommitError::is_no_room);
+        self.space.set_waiting(finds_no_room);
+        self.failed = result.is_err() && !finds_no_room;
         result
     }
 
@@ -137,10 +169,10 @@ impl Store {
         if self.names_results && !is_on(Bug::ResultsNotSynced) {
             self.results
                 .sync(durable)
-                .map_err(|source| CommitError::Results { durable, source })?;
+                .map_err(|source| CommitError::of_results(durable, source))?;
             self.names_results = false;
         }
-        self.writer.commit().map_err(|source| CommitError::Journal { durable, source })
+        self.writer.commit().map_err(|source| CommitError::of_journal(durable, source))
     }
 }
 

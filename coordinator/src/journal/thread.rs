@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 use std::thread;
+use std::time::Duration;
 
 use gridctl_core::effect::FactIndex;
 use tokio::sync::{mpsc, watch};
@@ -11,9 +12,13 @@ use tokio::sync::{mpsc, watch};
 use super::error::CommitError;
 use super::group::FactGroup;
 use super::store::Store;
+use crate::space::Space;
 
 /// Groups that wait at most: what arrives while one sync runs, a few times over. Whoever makes more waits.
 const QUEUE_GROUPS_MAX: usize = 4096;
+
+/// How often a write that found no room is tried again, if nobody says that there is some before.
+const TRY_AGAIN_EVERY: Duration = Duration::from_secs(1);
 
 /// How far the journal is.
 #[derive(Clone, Debug)]
@@ -126,13 +131,14 @@ fn run(
     mut groups: mpsc::Receiver<FactGroup>,
     publish: &watch::Sender<Durability>,
 ) -> Result<(), Arc<CommitError>> {
+    let space = Arc::clone(store.space());
     while let Some(group) = groups.blocking_recv() {
         let mut has_room = store.stage(&group);
         while has_room && let Ok(group) = groups.try_recv() {
             has_room = store.stage(&group);
         }
         let durable = store.durable();
-        match store.commit() {
+        match commit(&mut store, &space) {
             Ok(durable) => publish.send_replace(Durability::Running { durable }),
             Err(error) => {
                 let error = Arc::new(error);
@@ -145,6 +151,17 @@ fn run(
     }
     publish.send_replace(Durability::Stopped { durable: store.durable() });
     Ok(())
+}
+
+/// Commits, however long there is no room: the write that found none is tried again, in its order, until there is
+/// some or the coordinator stops.
+fn commit(store: &mut Store, space: &Space) -> Result<FactIndex, CommitError> {
+    loop {
+        match store.commit() {
+            Err(error) if error.is_no_room() && space.wait(TRY_AGAIN_EVERY) => {}
+            done => return done,
+        }
+    }
 }
 
 /// Starts to make the next segment ahead when it is time to: 64 MiB of zeros would hold up many syncs.

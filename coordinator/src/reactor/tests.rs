@@ -22,7 +22,6 @@ use super::{Reactor, ReactorError, ReactorHandle};
 use crate::disk::{CrashSeed, SimDisk};
 use crate::journal::{JournalThread, Store, StoreConfig};
 use crate::leases::Leases;
-use crate::results::ResultsConfig;
 use crate::views::Views;
 
 const LEASE_MS: u64 = 10_000;
@@ -37,7 +36,7 @@ struct Running {
 }
 
 fn open(disk: &SimDisk) -> (Store, State, FactIndex) {
-    let config = StoreConfig { segment_bytes: 1 << 16, results: ResultsConfig::default() };
+    let config = StoreConfig { segment_bytes: 1 << 16, ..StoreConfig::default() };
     let mut state = State::new();
     let opened = Store::open(Arc::new(disk.clone()), config, &mut |_, fact| state.apply(&fact));
     let (store, recovered) = opened.unwrap();

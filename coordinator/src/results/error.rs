@@ -15,12 +15,19 @@ pub enum AppendResultError {
         /// The largest record that is taken.
         max: usize,
     },
-    /// The disk failed.
+    /// The disk failed, or is full. Nothing was taken.
     #[error(transparent)]
     Write(#[from] WriteResultsError),
 }
 
-/// Why output could not be written. Final, as with the journal.
+impl AppendResultError {
+    /// Says whether the same record may be appended again once there is room.
+    pub fn is_no_room(&self) -> bool {
+        matches!(self, Self::Write(WriteResultsError::Disk(error)) if error.is_no_room())
+    }
+}
+
+/// Why output could not be written. Final, as with the journal, but for want of room.
 #[derive(Debug, thiserror::Error)]
 pub enum WriteResultsError {
     /// The disk refuses.

@@ -8,6 +8,7 @@ use gridctl_core::effect::FactIndex;
 use gridctl_core::fact::Kept;
 
 use crate::disk::{Disk, DiskError, DiskFile};
+use crate::space::Space;
 
 use super::block::{RECORD_BYTES_MAX, encode_block};
 use super::buffer::{BlockId, Buffer};
@@ -26,7 +27,7 @@ pub struct ResultsConfig {
     pub block_bytes: usize,
     /// Decompressed bytes after which a segment takes no further block.
     pub segment_bytes: u64,
-    /// Bytes of full blocks that wait in memory; whoever appends more writes them out itself.
+    /// Bytes of full blocks that wait in memory; whoever appends to more writes them out itself.
     pub buffered_bytes_max: usize,
 }
 
@@ -40,6 +41,7 @@ impl Default for ResultsConfig {
 #[derive(Debug)]
 pub struct Results {
     pub(super) disk: Arc<dyn Disk>,
+    space: Arc<Space>,
     config: ResultsConfig,
     pub(super) buffer: Mutex<Buffer>,
     /// Where each written block begins. A block is here before it leaves the buffer.
@@ -81,7 +83,7 @@ impl Results {
     /// # Errors
     /// [`RecoverResultsError`] where a needed block is not there.
     pub(crate) fn open(
-        disk: Arc<dyn Disk>,
+        (disk, space): (Arc<dyn Disk>, Arc<Space>),
         config: ResultsConfig,
         scan: Scan,
         needed: &BTreeMap<u32, u32>,
@@ -97,6 +99,7 @@ impl Results {
         };
         Ok(Self {
             disk,
+            space,
             config,
             buffer: Mutex::new(Buffer::new(config, resume.next, resume.segment_raw_bytes)),
             index: RwLock::new(resume.index),
@@ -109,12 +112,13 @@ impl Results {
     /// Takes a record and says where it will be; it can be read at once, and is durable after the next
     /// [`Results::sync`].
     ///
-    /// Writes full blocks out (without a sync) where too many of them wait in memory: call it where that
+    /// Writes full blocks out before (without a sync) where too many of them wait in memory: call it where that
     /// may block, if records can be large.
     ///
     /// # Errors
     /// [`AppendResultError::TooLarge`] for more than any attempt may leave behind,
-    /// [`AppendResultError::Write`] where the disk refuses.
+    /// [`AppendResultError::Write`] where the disk refuses. The record was not taken then; where there was no room
+    /// ([`AppendResultError::is_no_room`]) it may be appended again.
     pub fn append(
         &self,
         stdout: &[u8],
@@ -125,21 +129,19 @@ impl Results {
         if bytes > RECORD_BYTES_MAX {
             return Err(AppendResultError::TooLarge { bytes, max: RECORD_BYTES_MAX });
         }
-        let (kept, waiting) = {
-            let mut buffer = self.buffer();
-            (buffer.append([stdout, stderr, result]), buffer.closed_bytes())
-        };
+        let waiting = self.buffer().closed_bytes();
         if waiting > self.config.buffered_bytes_max {
             let mut writing = self.writing.lock().expect("no holder panics");
             self.write_closed(&mut writing)?;
         }
-        Ok(kept)
+        Ok(self.buffer().append([stdout, stderr, result]))
     }
 
     /// Writes and syncs every record that was appended before; `durable` is what is durable in the journal.
     ///
     /// # Errors
-    /// [`WriteResultsError`], and from then on always: nothing is tried twice.
+    /// [`WriteResultsError`]. Where there was no room the same may be tried again; after anything else every write
+    /// fails: nothing is tried twice.
     pub fn sync(&self, durable: FactIndex) -> Result<(), WriteResultsError> {
         self.durable.store(durable.0, Ordering::Relaxed);
         self.buffer().close();
@@ -162,8 +164,9 @@ impl Results {
             let next = self.buffer().next_closed();
             let Some((id, raw)) = next else { return Ok(()) };
             let durable = FactIndex(self.durable.load(Ordering::Relaxed));
-            let written = writing.write(&*self.disk, id, &encode_block(id.block, &raw, durable));
-            writing.failed = written.is_err();
+            let block = encode_block(id.block, &raw, durable);
+            let written = self.space.with_reserve(|| writing.write(&*self.disk, id, &block));
+            writing.failed = written.as_ref().is_err_and(|error| !error.is_no_room());
             let offset = written?;
             let mut index = self.index.write().expect("no holder panics");
             let blocks = index.entry(id.segment).or_default();
@@ -176,7 +179,8 @@ impl Results {
 }
 
 impl Writing {
-    /// Writes a block at the end of its segment, and returns where it begins.
+    /// Writes a block at the end of its segment, and returns where it begins. After it found no room it may be
+    /// written again: over what was written of it.
     fn write(&mut self, disk: &dyn Disk, id: BlockId, bytes: &[u8]) -> Result<u64, DiskError> {
         if self.active.as_ref().is_none_or(|active| active.segment != id.segment) {
             let file = disk.create(&segment_path(id.segment))?;

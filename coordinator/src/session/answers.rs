@@ -1,6 +1,7 @@
 //! Tables and single rows, read from the views a page at a time.
 
 use gridctl_jobs::id::{JobNumber, WorkerId};
+use gridctl_jobs::reason::WaitReason;
 use gridctl_jobs::state::TaskState;
 use gridctl_transport::message::client::{Answer, JobRef, Target};
 
@@ -12,7 +13,10 @@ use crate::views::TaskCursor;
 pub(super) async fn status(asked: &mut Asked, job: &JobRef) -> Result<(), End> {
     let views = &asked.shared.views;
     let answer = match views.status_of(job, asked.caller.user) {
-        Ok(status) => Answer::Status(Box::new(status)),
+        Ok(mut status) => {
+            status.notice = asked.shared.space.shortage().map(|shortage| shortage.to_string());
+            Answer::Status(Box::new(status))
+        }
         Err(refused) => Answer::Refused(refused),
     };
     asked.answer(answer).await
@@ -21,7 +25,17 @@ pub(super) async fn status(asked: &mut Asked, job: &JobRef) -> Result<(), End> {
 pub(super) async fn explain(asked: &mut Asked, job: &JobRef) -> Result<(), End> {
     let views = &asked.shared.views;
     let answer = match views.resolve_job(job, asked.caller.user) {
-        Ok(job) => Answer::Explained(views.explain(job)),
+        Ok(job) => {
+            let mut stages = views.explain(job);
+            if let Some(shortage) = asked.shared.space.shortage() {
+                let place = |reasons: &[WaitReason]| if shortage.waits { 0 } else { reasons.len() };
+                for stage in &mut stages {
+                    let reason = WaitReason::NoRoom { what: shortage.to_string() };
+                    stage.reasons.insert(place(&stage.reasons), reason);
+                }
+            }
+            Answer::Explained(stages)
+        }
         Err(refused) => Answer::Refused(refused),
     };
     asked.answer(answer).await

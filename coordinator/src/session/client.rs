@@ -20,7 +20,7 @@ use tokio::task::{JoinSet, spawn_blocking};
 use tokio::time::timeout;
 
 use super::end::End;
-use super::{Peer, Shared, answers, control, output, room_units, watch};
+use super::{Peer, Shared, answers, control, output, room, room_units, watch};
 use crate::convert;
 use crate::limits::{
     CLIENT_STEP_WITHIN, SMALL_REQUEST_BYTES_MAX, SUBMISSION_BYTES_IN_FLIGHT_MAX, SUBMISSION_WITHIN,
@@ -101,27 +101,32 @@ pub(super) struct Asked {
 
 impl Asked {
     async fn serve(mut self, mut reader: FrameReader) -> Result<(), End> {
-        let (request, room) = self.read(&mut reader).await?;
+        let (request, bytes, memory) = self.read(&mut reader).await?;
         if permission(Sender::Enrolled(self.role), MessageKind::from(&request)) == Permission::Never
         {
             let message = "your role does not allow this; ask an admin".to_owned();
             self.answer(Answer::Refused(Refused { kind: RefusedKind::Role, message })).await?;
         } else {
-            self.dispatch(request, room).await?;
+            match room::admit(&self.shared, &request, bytes) {
+                // Held until the answer: by then what it was promised for is durable.
+                Ok(_admitted) => self.dispatch(request, memory).await?,
+                Err(shortage) => self.refuse(RefusedKind::NoRoom, shortage.to_string()).await?,
+            }
         }
         self.writer.finish();
         Ok(())
     }
 
-    /// Reads the request; a large one only once there is room for it.
+    /// Reads the request; a large one only once there is memory for it. Returns how long it is, too.
     async fn read(
         &self,
         reader: &mut FrameReader,
-    ) -> Result<(Request, Option<OwnedSemaphorePermit>), End> {
+    ) -> Result<(Request, u64, Option<OwnedSemaphorePermit>), End> {
         let late = || End::Late("a request");
         let announced = timeout(CLIENT_STEP_WITHIN, reader.announced::<Request>())
             .await
             .map_err(|_| late())??;
+        let length = announced.unwrap_or(0) as u64;
         match announced {
             Some(bytes) if bytes > SMALL_REQUEST_BYTES_MAX => {
                 // What is decoded takes about as much as what came, and both are there at once.
@@ -130,12 +135,12 @@ impl Asked {
                 let room = room.acquire_many_owned(units).await.map_err(|_| End::Stopping)?;
                 let request =
                     timeout(SUBMISSION_WITHIN, reader.expect()).await.map_err(|_| late())??;
-                Ok((request, Some(room)))
+                Ok((request, length, Some(room)))
             }
             Some(_) | None => {
                 let request =
                     timeout(CLIENT_STEP_WITHIN, reader.expect()).await.map_err(|_| late())??;
-                Ok((request, None))
+                Ok((request, length, None))
             }
         }
     }

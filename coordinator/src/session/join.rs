@@ -18,6 +18,10 @@ use thiserror::Error;
 
 use super::{Shared, canonical};
 use crate::reactor::Stopped;
+use crate::space::Shortage;
+
+/// Bytes of the fact that somebody is enrolled, at most.
+const ENROLMENT_BYTES: u64 = 1 << 10;
 
 /// Serves one enrolment.
 pub(super) async fn serve(shared: Arc<Shared>, mut peer: JoiningPeer) {
@@ -49,6 +53,8 @@ enum NotEnrolled {
     #[error(transparent)]
     Core(Refusal),
     #[error(transparent)]
+    NoRoom(#[from] Shortage),
+    #[error(transparent)]
     Issue(#[from] IssueError),
     #[error(transparent)]
     Name(#[from] NameError),
@@ -69,6 +75,7 @@ async fn enrol(shared: &Shared, request: JoinRequest) -> Result<JoinAnswer, NotE
         shared.views.read(|content| role_of(&content.state, token, &secret_hash)),
         request.as_worker,
     )?;
+    let _admitted = shared.space.admit(ENROLMENT_BYTES)?;
     let key = Authority::requested_key(&request.signing_request)?;
     let key: Digest = *blake3::hash(&key).as_bytes();
     let wanted_name = request.wanted_name;

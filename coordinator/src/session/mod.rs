@@ -3,6 +3,7 @@
 //! - `accept`: who is let in · `join`: enrolment
 //! - `worker`: a worker's control stream · `heartbeats` · `uploads`
 //! - `client`: a person's requests · `control`: what changes jobs and workers · `answers`: tables · `output`, `watch`: what goes on and on
+//! - `room`: what is refused on a full disk, and what waits
 //! - `end`: why a session ended, and what is said about it
 
 mod accept;
@@ -13,6 +14,7 @@ mod end;
 mod heartbeats;
 mod join;
 mod output;
+mod room;
 mod uploads;
 mod watch;
 mod worker;
@@ -30,6 +32,7 @@ use crate::leases::Leases;
 use crate::limits::{SUBMISSION_BYTES_IN_FLIGHT_MAX, UPLOAD_BYTES_IN_FLIGHT_MAX};
 use crate::reactor::ReactorHandle;
 use crate::results::Results;
+use crate::space::Space;
 use crate::views::Views;
 
 pub(crate) use accept::accept;
@@ -41,6 +44,7 @@ pub(crate) struct Shared {
     pub(crate) views: Arc<Views>,
     pub(crate) leases: Arc<Leases>,
     pub(crate) results: Arc<Results>,
+    pub(crate) space: Arc<Space>,
     pub(crate) authority: Authority,
     pub(crate) grid: String,
     /// Of this life.

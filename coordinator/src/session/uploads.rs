@@ -8,15 +8,16 @@ use gridctl_jobs::limits::{OUTPUT_BYTES_MAX, RESULT_BYTES_MAX};
 use gridctl_transport::frame::FrameReader;
 use gridctl_transport::message::worker::{StreamKind, UploadId};
 use tokio::sync::watch;
-use tokio::task::spawn_blocking;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::end::End;
+use super::room::put_away;
 use super::{Shared, room_units};
 use crate::limits::{
     FIRST_MESSAGE_WITHIN, UPLOAD_BEGINS_WITHIN, UPLOAD_BYTES_IN_FLIGHT_MAX, UPLOAD_STALL,
     UPLOAD_WITHIN, UPLOADS_PER_WORKER_MAX,
 };
+use crate::results::Results;
 
 /// The uploads of one connection that no report has named yet.
 #[derive(Debug)]
@@ -28,7 +29,11 @@ pub(super) struct Uploads {
 /// How far an upload is.
 #[derive(Clone, Copy, Debug)]
 enum Upload {
-    Arriving,
+    /// For want of memory, or of room on the disk: however long that takes.
+    Waiting,
+    Arriving {
+        since: Instant,
+    },
     /// Whole; `None` where it held nothing.
     PutAway(Option<Kept>),
 }
@@ -52,7 +57,6 @@ impl Uploads {
     pub(super) async fn take(&self, id: UploadId) -> Result<Option<Kept>, End> {
         let mut changes = self.changed.subscribe();
         let begun_by = Instant::now() + UPLOAD_BEGINS_WITHIN;
-        let whole_by = Instant::now() + UPLOAD_WITHIN;
         loop {
             let deadline = {
                 let mut entries = self.entries();
@@ -61,15 +65,19 @@ impl Uploads {
                         entries.remove(&id);
                         return Ok(kept);
                     }
-                    Some(Upload::Arriving) => whole_by,
-                    None => begun_by,
+                    Some(Upload::Waiting) => None,
+                    Some(Upload::Arriving { since }) => Some(since + UPLOAD_WITHIN),
+                    None => Some(begun_by),
                 }
             };
+            let changed = match deadline {
+                Some(deadline) => timeout_at(deadline, changes.changed())
+                    .await
+                    .map_err(|_| End::UnknownUpload(id))?,
+                None => changes.changed().await,
+            };
             // The sender is here, in `self`.
-            timeout_at(deadline, changes.changed())
-                .await
-                .map_err(|_| End::UnknownUpload(id))?
-                .map_err(|_| End::Abnormal)?;
+            changed.map_err(|_| End::Abnormal)?;
         }
     }
 
@@ -78,7 +86,7 @@ impl Uploads {
         if entries.len() >= UPLOADS_PER_WORKER_MAX {
             return Err(End::Unexpected("too many uploads that no report names"));
         }
-        if entries.insert(id, Upload::Arriving).is_some() {
+        if entries.insert(id, Upload::Waiting).is_some() {
             return Err(End::Unexpected("two uploads of the same number"));
         }
         drop(entries);
@@ -86,8 +94,8 @@ impl Uploads {
         Ok(())
     }
 
-    fn put_away(&self, id: UploadId, kept: Option<Kept>) {
-        self.entries().insert(id, Upload::PutAway(kept));
+    fn set(&self, id: UploadId, upload: Upload) {
+        self.entries().insert(id, upload);
         self.changed.send_replace(());
     }
 
@@ -118,18 +126,16 @@ pub(super) async fn receive(
         .acquire_many_owned(units)
         .await
         .map_err(|_| End::Stopping)?;
+    uploads.set(id, Upload::Arriving { since: Instant::now() });
     let bytes = read_whole(&mut reader, parts.all()).await?;
-    let results = Arc::clone(&shared.results);
-    let put_away = spawn_blocking(move || {
+    let append = move |results: &Results| {
         let (stdout, rest) = bytes.split_at(parts.stdout);
         let (stderr, result) = rest.split_at(parts.stderr);
-        let kept = results.append(stdout, stderr, result);
-        drop(room);
-        kept
-    });
-    let kept =
-        put_away.await.map_err(|_| End::Abnormal)?.map_err(|error| End::Output(Arc::new(error)))?;
-    uploads.put_away(id, (parts.all() > 0).then_some(kept));
+        results.append(stdout, stderr, result)
+    };
+    let kept = put_away(&shared, append, || uploads.set(id, Upload::Waiting)).await?;
+    drop(room);
+    uploads.set(id, Upload::PutAway((parts.all() > 0).then_some(kept)));
     Ok(())
 }
 
@@ -174,7 +180,7 @@ mod tests {
         });
         tokio::task::yield_now().await;
         uploads.begin(UploadId(7)).expect("there is room");
-        uploads.put_away(UploadId(7), None);
+        uploads.set(UploadId(7), Upload::PutAway(None));
         assert!(matches!(waiting.await.expect("no panic"), Ok(None)));
         assert!(uploads.entries().is_empty(), "it is taken once");
     }
@@ -186,9 +192,13 @@ mod tests {
         assert!(matches!(uploads.take(UploadId(7)).await, Err(End::UnknownUpload(UploadId(7)))));
         assert_eq!(begun.elapsed(), UPLOAD_BEGINS_WITHIN);
         uploads.begin(UploadId(8)).expect("there is room");
+        uploads.set(UploadId(8), Upload::Arriving { since: Instant::now() });
         let begun = Instant::now();
         assert!(uploads.take(UploadId(8)).await.is_err(), "it began and never became whole");
         assert_eq!(begun.elapsed(), UPLOAD_WITHIN);
+        uploads.set(UploadId(8), Upload::Waiting);
+        let taken = timeout(2 * UPLOAD_WITHIN, uploads.take(UploadId(8))).await;
+        assert!(taken.is_err(), "for want of room it may wait as long as it takes");
     }
 
     #[test]

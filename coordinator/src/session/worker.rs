@@ -13,15 +13,17 @@ use gridctl_transport::message::worker::{
     CoordinatorMessage, INLINE_OUTPUT_BYTES_MAX, Output, Report, ReportItem, StreamKind,
     WorkerMessage,
 };
-use tokio::task::{JoinSet, spawn_blocking};
+use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use super::end::{End, farewell};
+use super::room::put_away;
 use super::uploads::{Uploads, receive};
 use super::{Peer, Shared, heartbeats};
 use crate::convert::{self, Terms};
 use crate::limits::{FIRST_MESSAGE_WITHIN, GOODBYE_WITHIN, LINGER, WRITE_WITHIN};
 use crate::reactor::{Closing, Outbox, OutboxReader};
+use crate::results::AppendResultError;
 use crate::{clock, results};
 
 /// Bytes that are encoded before they are sent: many small messages then cost one.
@@ -250,12 +252,9 @@ async fn take_report(
     if report.items.iter().all(|item| item.output.is_none()) {
         kept.resize(report.items.len(), None);
     } else {
-        let results = Arc::clone(&shared.results);
-        let items = std::mem::take(&mut report.items);
-        let put_away = spawn_blocking(move || put_away_inline(&results, items));
-        let (items, inline) = put_away.await.map_err(|_| End::Abnormal)??;
-        report.items = items;
-        kept = inline;
+        let mut inline = Inline::new(std::mem::take(&mut report.items))?;
+        let append = move |results: &results::Results| inline.put_away(results);
+        (report.items, kept) = put_away(shared, append, || ()).await?;
         for (item, kept) in report.items.iter().zip(&mut kept) {
             if let Some(Output::Uploaded(upload)) = &item.output {
                 *kept = uploads.take(*upload).await?;
@@ -266,30 +265,43 @@ async fn take_report(
     Ok(event::Report { sequence, items: items.collect::<Result<_, _>>()? })
 }
 
-/// Appends the outputs that travelled inside a report; says where each lies.
-fn put_away_inline(
-    results: &results::Results,
+/// The outputs that travelled inside a report, and where those lie that are put away.
+struct Inline {
     items: Vec<ReportItem>,
-) -> Result<(Vec<ReportItem>, Vec<Option<Kept>>), End> {
-    let mut kept = Vec::with_capacity(items.len());
-    for item in &items {
-        kept.push(match &item.output {
+    kept: Vec<Option<Kept>>,
+}
+
+impl Inline {
+    fn new(items: Vec<ReportItem>) -> Result<Self, End> {
+        let is_too_large = |item: &ReportItem| match &item.output {
             Some(Output::Inline { stdout, stderr, result }) => {
-                let bytes = stdout.len() + stderr.len() + result.len();
-                if bytes > INLINE_OUTPUT_BYTES_MAX {
-                    return Err(End::Unexpected(
-                        "an output inside a report is larger than that may be",
-                    ));
-                }
-                let appended = results
-                    .append(stdout, stderr, result)
-                    .map_err(|error| End::Output(Arc::new(error)))?;
-                (bytes > 0).then_some(appended)
+                stdout.len() + stderr.len() + result.len() > INLINE_OUTPUT_BYTES_MAX
             }
-            Some(Output::Uploaded(_)) | None => None,
-        });
+            Some(Output::Uploaded(_)) | None => false,
+        };
+        if items.iter().any(is_too_large) {
+            return Err(End::Unexpected("an output inside a report is larger than that may be"));
+        }
+        Ok(Self { kept: Vec::with_capacity(items.len()), items })
     }
-    Ok((items, kept))
+
+    /// Appends those that are not put away yet; gives the items back once all are.
+    fn put_away(
+        &mut self,
+        results: &results::Results,
+    ) -> Result<(Vec<ReportItem>, Vec<Option<Kept>>), AppendResultError> {
+        while let Some(item) = self.items.get(self.kept.len()) {
+            self.kept.push(match &item.output {
+                Some(Output::Inline { stdout, stderr, result }) => {
+                    let bytes = stdout.len() + stderr.len() + result.len();
+                    let appended = results.append(stdout, stderr, result)?;
+                    (bytes > 0).then_some(appended)
+                }
+                Some(Output::Uploaded(_)) | None => None,
+            });
+        }
+        Ok((std::mem::take(&mut self.items), std::mem::take(&mut self.kept)))
+    }
 }
 
 /// Takes in the other streams of the connection: heartbeats, once, and uploads.

@@ -44,6 +44,11 @@ impl Views {
         self.read(|content| Ok(status(content, resolve::find(content, job, caller)?)))
     }
 
+    /// Says whether there is such a job.
+    pub(crate) fn knows_job(&self, job: JobId) -> bool {
+        self.read(|content| content.state.job(job).is_some())
+    }
+
     /// Says whether nothing of a job can change any more; so it is with one that is not known.
     pub(crate) fn has_ended(&self, job: JobId) -> bool {
         self.read(|content| content.state.job(job).is_none_or(|job| job.ended().is_some()))
@@ -92,7 +97,8 @@ impl Room {
             | WaitReason::Draining { .. }
             | WaitReason::NoTreesEnded { .. }
             | WaitReason::SetBack { .. }
-            | WaitReason::StillRunsElsewhere { .. } => {}
+            | WaitReason::StillRunsElsewhere { .. }
+            | WaitReason::NoRoom { .. } => {}
         }
     }
 }
@@ -120,7 +126,8 @@ fn named_workers(
             | WaitReason::Suspect { .. }
             | WaitReason::NoTreesEnded { .. }
             | WaitReason::SetBack { .. }
-            | WaitReason::StillRunsElsewhere { .. } => {}
+            | WaitReason::StillRunsElsewhere { .. }
+            | WaitReason::NoRoom { .. } => {}
         }
     }
     workers
@@ -130,7 +137,8 @@ fn status(content: &Content, job: &Job) -> JobStatus {
     let mut room = Room(NEEDS_BYTES_MAX);
     let status = |stage| stage_status(content, job, stage, &mut room);
     let stages = job.stages().iter().map(status).collect();
-    JobStatus { job: summary(content, job), stages, last_failure: last_failure(content, job) }
+    let last_failure = last_failure(content, job);
+    JobStatus { job: summary(content, job), stages, last_failure, notice: None }
 }
 
 fn summary(content: &Content, job: &Job) -> JobSummary {

@@ -47,6 +47,7 @@ impl World {
         let mut settings = Settings::new(self.dir.path().join("coordinator"));
         settings.listen = ([127, 0, 0, 1], 0).into();
         settings.lease = self.lease;
+        settings.reserve_bytes = 1 << 20;
         settings
     }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use gridctl_coordinator::disk::{CrashSeed, Disk};
 use gridctl_coordinator::journal::{Recovered, Store, StoreConfig};
 use gridctl_coordinator::results::ResultsConfig;
+use gridctl_coordinator::space::SpaceConfig;
 use gridctl_core::event::Event;
 use gridctl_core::fact::Fact;
 use gridctl_core::gate::ReleaseGate;
@@ -131,6 +132,7 @@ impl World<'_> {
                 segment_bytes: 32 << 10,
                 buffered_bytes_max: 16 << 10,
             },
+            space: SpaceConfig { reserve_bytes: 32 << 10, kept_free_bytes: 8 << 10 },
         };
         let disk: Arc<dyn Disk> = Arc::new(self.disk.clone());
         let opened = Store::open(disk, config, &mut |_, fact| {

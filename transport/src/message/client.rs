@@ -199,6 +199,8 @@ pub enum RefusedKind {
     Overloaded,
     /// The coordinator's own fault (a damaged result file, say).
     Internal,
+    /// The coordinator's disk is full; the same may be tried again once there is room.
+    NoRoom,
 }
 
 /// Tasks by state.
@@ -234,6 +236,8 @@ pub struct JobStatus {
     pub stages: Vec<StageStatus>,
     /// The failure that came last, for good or not.
     pub last_failure: Option<TaskRow>,
+    /// What concerns every job, for a person: that the coordinator's disk is full, say.
+    pub notice: Option<String>,
 }
 
 /// How a stage goes.

@@ -105,7 +105,12 @@ fn status() -> JobStatus {
         tasks,
         skipped_because: None,
     };
-    JobStatus { job, stages: vec![stage], last_failure: Some(row()) }
+    JobStatus {
+        job,
+        stages: vec![stage],
+        last_failure: Some(row()),
+        notice: Some("the disk is full".to_owned()),
+    }
 }
 
 fn add_greetings(lines: &mut Lines) {

@@ -1,6 +1,7 @@
 //! What the journal promises, on a disk that loses and tears what was not synced.
 
 mod damage;
+mod full;
 mod golden;
 mod rolling;
 mod thread;
@@ -17,6 +18,7 @@ use gridctl_jobs::units::WallMs;
 use uuid::Uuid;
 
 use crate::disk::{Disk, SimDisk};
+use crate::space::{Space, SpaceConfig};
 
 use super::error::RecoverJournalError;
 use super::recovery::{Recovered, recover};
@@ -76,13 +78,19 @@ struct Opened {
     writer: Writer,
 }
 
+fn no_reserve(disk: &Arc<dyn Disk>) -> Arc<Space> {
+    let config = SpaceConfig { reserve_bytes: 0, kept_free_bytes: 0 };
+    Arc::new(Space::open(Arc::clone(disk), config).unwrap())
+}
+
 fn open_knowing(disk: &SimDisk, durable: FactIndex) -> Result<Opened, RecoverJournalError> {
     let mut facts = Vec::new();
     let disk: Arc<dyn Disk> = Arc::new(disk.clone());
-    let (writer, recovered) = recover(&disk, SEGMENT_BYTES, durable, &mut |index, fact| {
-        facts.push(fact);
-        assert_eq!(index.0, facts.len() as u64);
-    })?;
+    let (writer, recovered) =
+        recover(&disk, &no_reserve(&disk), SEGMENT_BYTES, durable, &mut |index, fact| {
+            facts.push(fact);
+            assert_eq!(index.0, facts.len() as u64);
+        })?;
     assert_eq!(recovered.last.0, facts.len() as u64);
     Ok(Opened { facts, recovered, writer })
 }

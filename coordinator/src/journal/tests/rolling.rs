@@ -51,7 +51,8 @@ fn new_journal_begins_small_and_goes_on_in_whole_segments() {
     const WHOLE: u64 = 3 << 20;
     let disk = SimDisk::new();
     let shared: Arc<dyn Disk> = Arc::new(disk.clone());
-    let (mut writer, _) = recover(&shared, WHOLE, FactIndex(0), &mut |_, _| {}).unwrap();
+    let (mut writer, _) =
+        recover(&shared, &no_reserve(&shared), WHOLE, FactIndex(0), &mut |_, _| {}).unwrap();
     write(&mut writer, 0, 1);
     for n in 2..=2600 {
         writer.stage(FactIndex(n), &fact(n));

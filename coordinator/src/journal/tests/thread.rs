@@ -4,12 +4,17 @@ use super::*;
 use crate::disk::RealDisk;
 use crate::journal::{CommitError, Durability, FactGroup, JournalThread, Store, StoreConfig};
 use crate::results::{Part, ResultsConfig};
+use crate::space::SpaceConfig;
 
 /// Far longer than any disk takes; a test that waits so long has failed.
 const DEADLINE: Duration = Duration::from_secs(30);
 
 fn config() -> StoreConfig {
-    StoreConfig { segment_bytes: SEGMENT_BYTES, results: ResultsConfig::default() }
+    StoreConfig {
+        segment_bytes: SEGMENT_BYTES,
+        results: ResultsConfig::default(),
+        space: SpaceConfig { reserve_bytes: 0, kept_free_bytes: 0 },
+    }
 }
 
 fn open_store(disk: Arc<dyn Disk>) -> (Store, Vec<Fact>) {

@@ -7,6 +7,7 @@ use gridctl_core::effect::FactIndex;
 use gridctl_core::fact::Kept;
 
 use crate::disk::{CrashSeed, Disk, SimDisk};
+use crate::space::{Space, SpaceConfig};
 
 use super::error::RecoverResultsError;
 use super::{AppendResultError, Part, Results, ResultsConfig, Scan};
@@ -22,7 +23,10 @@ fn open(disk: &SimDisk, needed: &[Kept]) -> Result<Results, RecoverResultsError>
         let block = last.entry(place.segment).or_insert(0);
         *block = place.block.max(*block);
     }
-    Results::open(Arc::new(disk.clone()), CONFIG, scan, &last, FactIndex(1))
+    let shared: Arc<dyn Disk> = Arc::new(disk.clone());
+    let reserve = SpaceConfig { reserve_bytes: 0, kept_free_bytes: 0 };
+    let space = Arc::new(Space::open(Arc::clone(&shared), reserve).unwrap());
+    Results::open((shared, space), CONFIG, scan, &last, FactIndex(1))
 }
 
 /// Three parts that only record `n` has.
