@@ -16,6 +16,7 @@ pub mod disk;
 pub mod failure;
 pub mod handle;
 pub mod journal;
+pub mod keeping;
 mod kept;
 mod leases;
 mod limits;
@@ -24,8 +25,11 @@ pub mod results;
 mod session;
 #[cfg(feature = "sim")]
 pub mod sim;
+pub mod snapshot;
 pub mod space;
 pub mod start;
+#[cfg(test)]
+mod testing;
 mod views;
 
 pub use config::{ConfigError, CoordinatorConfig, Settings};

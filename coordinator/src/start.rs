@@ -25,7 +25,10 @@ use crate::config::{CoordinatorConfig, Settings};
 use crate::disk::{OpenDiskError, RealDisk};
 use crate::failure::Failure;
 use crate::handle::{CoordinatorHandle, Running};
-use crate::journal::{JournalSender, JournalThread, OpenStoreError, Recovered, Store, StoreConfig};
+use crate::journal::{
+    JournalSender, JournalThread, OpenStoreError, Opened as OpenedStore, Recovered, Store,
+    StoreConfig,
+};
 use crate::kept::{self, KeptError};
 use crate::leases::Leases;
 use crate::limits::STANDING_TOKEN_VALID_MS;
@@ -124,6 +127,7 @@ impl Coordinator {
             journal.clone(),
             Arc::clone(&views),
             Arc::clone(&leases),
+            &results,
         );
         let mut running = Running::new(journal_thread);
         spawn_reactor(loop_of, inputs, &mut running, journal)?;
@@ -165,10 +169,16 @@ fn open(settings: &Settings) -> Result<Opened, StartError> {
     let grid = kept::grid_name(root, settings.grid.as_deref())?;
     let kept_port = kept::port(root)?;
     let authority = Authority::open_or_create(&root.join(AUTHORITY_DIR), SystemTime::now())?;
-    let mut state = State::new();
     let space = SpaceConfig::with_reserve(settings.reserve_bytes);
-    let store = StoreConfig { space, ..StoreConfig::default() };
-    let (store, recovered) = Store::open(Arc::new(disk), store, &mut |_, fact| state.apply(&fact))?;
+    let config = StoreConfig { space, ..StoreConfig::default() };
+    let OpenedStore { store, state, recovered } =
+        Store::open(Arc::new(disk), config, &mut |_, _| {})?;
+    for snapshot in &recovered.passed_over {
+        tracing::warn!(
+            file = %snapshot.file.display(), what = snapshot.what,
+            "a snapshot is damaged; an older one was read, and the journal from there on"
+        );
+    }
     if let Some(cut) = &recovered.cut {
         tracing::warn!(
             file = %cut.file.display(), offset = cut.offset, after = cut.after.0,

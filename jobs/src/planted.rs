@@ -104,11 +104,17 @@ pub enum Bug {
     FullDiskAcknowledged,
     /// Submissions are taken on a full disk, at the cost of the reserve.
     ReserveForSubmissions,
+    /// A snapshot's directory is not synced after the snapshot got its name.
+    SnapshotNameNotSynced,
+    /// The journal is cut up to the newest snapshot, not only up to the older of the two that are kept.
+    SnapshotCutsTooFar,
+    /// A result segment is removed although facts since the older snapshot refer to it.
+    ResultsClearedEarly,
 }
 
 impl Bug {
     /// All of them.
-    pub const ALL: [Self; 45] = [
+    pub const ALL: [Self; 48] = [
         Self::AcknowledgeBeforeSync,
         Self::TornFrameAccepted,
         Self::ForgetResultsOnReconnect,
@@ -154,6 +160,9 @@ impl Bug {
         Self::SegmentEndNotSynced,
         Self::LastFrameTrusted,
         Self::ResultPlaceWrong,
+        Self::SnapshotNameNotSynced,
+        Self::SnapshotCutsTooFar,
+        Self::ResultsClearedEarly,
     ];
 }
 

@@ -41,6 +41,15 @@ pub enum CommitError {
         #[source]
         source: DiskError,
     },
+    /// A snapshot could not be synced: the disk is not to be trusted any more.
+    #[error("a snapshot could not be made durable after fact {}; free or replace the disk, then start again", durable.0)]
+    Keeping {
+        /// What is durable for certain.
+        durable: FactIndex,
+        /// What went wrong.
+        #[source]
+        source: crate::keeping::KeepingError,
+    },
     /// A commit had failed before.
     #[error("the journal had failed before; start the coordinator again")]
     FailedBefore,
@@ -117,6 +126,18 @@ pub enum RecoverJournalError {
         file: PathBuf,
         /// The index that should come first.
         expected: FactIndex,
+    },
+    /// What came before the first segment is in no snapshot that can be read.
+    #[error(
+        "the journal begins with {}, after fact {}, and no whole snapshot goes as far; nothing was changed; \
+         restore a snapshot from a copy, or a backup (gridctl coordinator --restore)",
+        file.display(), after.0
+    )]
+    NoSnapshot {
+        /// The first segment.
+        file: PathBuf,
+        /// The last fact before it.
+        after: FactIndex,
     },
     /// A valid frame is not the one that belongs there.
     #[error(

@@ -7,11 +7,11 @@ use gridctl_jobs::planted::{Bug, is_on};
 pub(crate) const FORMAT_VERSION: u8 = 1;
 
 /// Whose decision a frame is: one coordinator's reign, where there are several.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
 pub(crate) struct Term(pub(crate) u64);
 
 impl Term {
-    /// The only term of a coordinator that is alone.
+    /// The term of a new journal, and the only one of a coordinator that always was alone.
     pub(crate) const SINGLE: Self = Self(1);
 }
 

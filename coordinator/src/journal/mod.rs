@@ -24,7 +24,8 @@
 //! is synced. So every segment but the last ends with a frame *end*.
 //!
 //! # Recovery
-//! Segments are read in order. The log ends where `len` is zero, if the rest of the segment is zero and
+//! Where there is a [snapshot](crate::snapshot), segments are read from the one on that holds the fact after it;
+//! those before it may have been cut away. Segments are read in order. The log ends where `len` is zero, if the rest of the segment is zero and
 //! there is no later segment. A bad frame (checksum, length, kind) is one of two things. If anywhere after
 //! it a valid frame with a later index is found, or a later segment exists, then something durable was
 //! damaged: recovery refuses, names file and offset, and changes nothing. If not, it is the torn tail of a
@@ -36,12 +37,13 @@
 //! that never reached the device.
 //!
 //! # Deliberately absent
-//! Timers (a group is what waited while the last sync ran), retries of a failed sync, snapshots, and any
-//! knowledge of what a fact means, but for where its output lies.
+//! Timers (a group is what waited while the last sync ran), retries of a failed sync, when a snapshot is made
+//! ([`keeping`](crate::keeping)), and any knowledge of what a fact means, but for where its output lies.
 
 mod error;
 mod format;
 mod group;
+mod reading;
 mod recovery;
 mod segment;
 mod store;
@@ -49,9 +51,13 @@ mod thread;
 mod writer;
 
 pub use error::{CommitError, RecoverJournalError};
+pub(crate) use format::Term;
 pub use group::FactGroup;
+pub(crate) use group::kept_of;
+pub(crate) use reading::read_facts;
 pub use recovery::{Cut, Recovered};
-pub use store::{OpenStoreError, Store, StoreConfig};
+pub(crate) use segment::cut;
+pub use store::{OpenStoreError, Opened, Store, StoreConfig};
 pub use thread::{Durability, JournalSender, JournalStopped, JournalThread};
 
 #[cfg(test)]

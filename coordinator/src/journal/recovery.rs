@@ -8,11 +8,13 @@ use gridctl_core::fact::Fact;
 use gridctl_jobs::planted::{Bug, is_on};
 
 use crate::disk::{Disk, DiskError, DiskFile, zero_fill};
+use crate::snapshot::PassedOver;
 use crate::space::Space;
 
 use super::error::RecoverJournalError;
 use super::format::{FrameHeader, FrameKind, Parsed, Term, parse_frame, peek_header};
-use super::segment::{JOURNAL_DIR, parse_segment_name, segment_path};
+use super::reading::segments_from;
+use super::segment::{JOURNAL_DIR, segment_path};
 use super::writer::{ActiveSegment, Writer};
 
 /// What was found.
@@ -20,6 +22,10 @@ use super::writer::{ActiveSegment, Writer};
 pub struct Recovered {
     /// The last fact.
     pub last: FactIndex,
+    /// The last fact of the snapshot that was read, where there was one.
+    pub snapshot: Option<FactIndex>,
+    /// Newer snapshots, which are damaged.
+    pub passed_over: Vec<PassedOver>,
     /// The torn tail, where there was one.
     pub cut: Option<Cut>,
 }
@@ -35,8 +41,25 @@ pub struct Cut {
     pub after: FactIndex,
 }
 
-/// Reads the journal, hands each fact to `apply` in order, repairs a torn tail, and returns a writer that
-/// goes on from there. `known_durable` is what is known from elsewhere to have been durable.
+/// From where on the journal is wanted: what a snapshot holds.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Base {
+    /// The last fact that is known already.
+    pub(crate) index: FactIndex,
+    pub(crate) term: Term,
+}
+
+/// What the journal is found to be.
+pub(crate) struct Found {
+    pub(crate) writer: Writer,
+    pub(crate) last: FactIndex,
+    pub(crate) cut: Option<Cut>,
+    /// Of the frames that were read.
+    pub(crate) tail_bytes: u64,
+}
+
+/// Reads the journal, hands each fact after `base` to `apply` in order, repairs a torn tail, and finds a writer
+/// that goes on from there. `known_durable` is what is known from elsewhere to have been durable.
 ///
 /// # Errors
 /// [`RecoverJournalError`]; nothing was changed on disk then, unless the repair itself failed.
@@ -44,14 +67,21 @@ pub(crate) fn recover(
     disk: &Arc<dyn Disk>,
     space: &Arc<Space>,
     segment_bytes: u64,
+    base: Base,
     known_durable: FactIndex,
     apply: &mut dyn FnMut(FactIndex, Fact),
-) -> Result<(Writer, Recovered), RecoverJournalError> {
+) -> Result<Found, RecoverJournalError> {
     disk.make_dir(JOURNAL_DIR)?;
-    let segments: Vec<FactIndex> =
-        disk.list(JOURNAL_DIR)?.iter().filter_map(|name| parse_segment_name(name)).collect();
-    let mut log =
-        Log { disk: &**disk, last: FactIndex(0), durable: known_durable, term: Term(0), apply };
+    let segments = segments_from(&**disk, base.index)?;
+    let mut log = Log {
+        disk: &**disk,
+        base,
+        last: FactIndex(segments.first().map_or(0, |first| first.0 - 1)),
+        durable: known_durable.max(base.index),
+        term: Term(0),
+        apply,
+        tail_bytes: 0,
+    };
     let mut tail = None;
     for (place, first) in segments.iter().enumerate() {
         let next = segments.get(place + 1).copied();
@@ -60,16 +90,19 @@ pub(crate) fn recover(
     let last = log.last;
     let Some(tail) = tail else {
         log.check_nothing_lost(segment_path(FactIndex(1)), 0)?;
-        let writer = Writer::begin(Arc::clone(disk), Arc::clone(space), segment_bytes, last)?;
-        return Ok((writer, Recovered { last, cut: None }));
+        let space = Arc::clone(space);
+        let writer = Writer::begin(Arc::clone(disk), space, segment_bytes, last, log.term)?;
+        return Ok(Found { writer, last, cut: None, tail_bytes: 0 });
     };
     log.check_nothing_lost(tail.path.clone(), tail.end)?;
     let cut =
         tail.torn.then(|| Cut { file: disk.locate(&tail.path), offset: tail.end, after: last });
+    let (term, tail_bytes) = (log.term.max(base.term), log.tail_bytes);
     space.with_reserve(|| tail.repair())?;
     disk.sync_dir(JOURNAL_DIR)?;
+    let space = Arc::clone(space);
     let writer = if tail.finished {
-        Writer::begin(Arc::clone(disk), Arc::clone(space), segment_bytes, last)?
+        Writer::begin(Arc::clone(disk), space, segment_bytes, last, term)?
     } else {
         // One that was shortened has little room left, and gets a successor soon.
         let active = ActiveSegment {
@@ -78,19 +111,21 @@ pub(crate) fn recover(
             bytes: tail.file_bytes,
             is_ended: false,
         };
-        Writer::resume(Arc::clone(disk), Arc::clone(space), segment_bytes, active, last)
+        Writer::resume(Arc::clone(disk), space, segment_bytes, active, last, term)
     };
-    Ok((writer, Recovered { last, cut }))
+    Ok(Found { writer, last, cut, tail_bytes })
 }
 
 /// The log as far as it was read.
 struct Log<'a> {
     disk: &'a dyn Disk,
+    base: Base,
     last: FactIndex,
     /// Known to have been durable.
     durable: FactIndex,
     term: Term,
     apply: &'a mut dyn FnMut(FactIndex, Fact),
+    tail_bytes: u64,
 }
 
 /// How the last segment ends.
@@ -173,18 +208,16 @@ impl Log<'_> {
     ) -> Result<(), RecoverJournalError> {
         let offset = at as u64;
         let expected = FactIndex(self.last.0 + 1);
-        let mut facts = Vec::new();
-        let mut rest = payload;
-        while !rest.is_empty() {
-            let (fact, after) = postcard::take_from_bytes::<Fact>(rest).map_err(|source| {
-                RecoverJournalError::UnknownFact { file: self.disk.locate(path), offset, source }
-            })?;
-            facts.push(fact);
-            rest = after;
-        }
+        let facts = decode_facts(payload).map_err(|source| RecoverJournalError::UnknownFact {
+            file: self.disk.locate(path),
+            offset,
+            source,
+        })?;
+        let since_base = header.index > self.base.index;
         let in_order = header.index.0 == self.last.0 + facts.len() as u64
             && header.durable <= self.last
-            && header.term >= self.term;
+            && header.term >= self.term
+            && (!since_base || header.term >= self.base.term);
         if !in_order {
             return Err(RecoverJournalError::OutOfOrder {
                 file: self.disk.locate(path),
@@ -193,8 +226,13 @@ impl Log<'_> {
                 found: header.index,
             });
         }
-        for (index, fact) in (expected.0..).zip(facts) {
-            (self.apply)(FactIndex(index), fact);
+        for (index, fact) in (expected.0..).map(FactIndex).zip(facts) {
+            if index > self.base.index {
+                (self.apply)(index, fact);
+            }
+        }
+        if since_base {
+            self.tail_bytes += payload.len() as u64;
         }
         self.last = header.index;
         self.durable = self.durable.max(header.durable);
@@ -246,4 +284,16 @@ impl Tail {
         }
         self.file.sync_data()
     }
+}
+
+/// Reads the facts of a frame.
+pub(crate) fn decode_facts(payload: &[u8]) -> Result<Vec<Fact>, postcard::Error> {
+    let mut facts = Vec::new();
+    let mut rest = payload;
+    while !rest.is_empty() {
+        let (fact, after) = postcard::take_from_bytes::<Fact>(rest)?;
+        facts.push(fact);
+        rest = after;
+    }
+    Ok(facts)
 }

@@ -30,6 +30,33 @@ pub(crate) fn parse_segment_name(name: &str) -> Option<FactIndex> {
     if ours { digits.parse().ok().map(FactIndex) } else { None }
 }
 
+/// Removes the segments of which every fact has an index up to `up_to`; the last one stays. Returns how many.
+///
+/// # Errors
+/// [`DiskError`] where the disk refuses.
+pub(crate) fn cut(disk: &dyn Disk, up_to: FactIndex) -> Result<usize, DiskError> {
+    let segments = list(disk)?;
+    let followed = segments.iter().zip(segments.iter().skip(1));
+    let over = followed.take_while(|(_, next)| next.0 <= up_to.0 + 1);
+    let mut removed = 0;
+    for (first, _) in over {
+        disk.remove(&segment_path(*first))?;
+        removed += 1;
+    }
+    if removed > 0 {
+        disk.sync_dir(JOURNAL_DIR)?;
+    }
+    Ok(removed)
+}
+
+/// Lists the segments, by the index of their first fact, in order.
+///
+/// # Errors
+/// [`DiskError`] where the disk refuses.
+pub(crate) fn list(disk: &dyn Disk) -> Result<Vec<FactIndex>, DiskError> {
+    Ok(disk.list(JOURNAL_DIR)?.iter().filter_map(|name| parse_segment_name(name)).collect())
+}
+
 /// Makes the next segment ahead, zero-filled and synced, without giving it its name yet.
 ///
 /// # Errors

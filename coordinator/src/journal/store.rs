@@ -1,31 +1,38 @@
-//! Journal and results together: what is committed as one.
+//! Snapshots, journal and results together: what is committed and read back as one.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use gridctl_core::effect::FactIndex;
-use gridctl_core::fact::{Fact, Place};
+use gridctl_core::fact::Fact;
+use gridctl_core::state::State;
 use gridctl_jobs::planted::{Bug, is_on};
 
 use crate::disk::{Disk, DiskError};
-use crate::results::{RecoverResultsError, Results, ResultsConfig, Scan};
-
+use crate::keeping::{Keeper, KeepingError, Swept};
+use crate::results::{BlockId, RecoverResultsError, Results, ResultsConfig, Scan};
+use crate::snapshot::{self, Folded, ReadSnapshotError};
 use crate::space::{Space, SpaceConfig};
 
 use super::error::{CommitError, RecoverJournalError};
 use super::group::{FactGroup, kept_of};
-use super::recovery::{Recovered, recover};
+use super::recovery::{Base, Recovered, recover};
 use super::segment::prepare_next;
 use super::writer::{NextSegment, SEGMENT_BYTES, Writer};
 
 /// Bytes after which a frame takes no further group: its sync then costs mostly the writing.
 const FRAME_BYTES_GOAL: usize = 8 << 20;
+/// Bytes of the journal after which a snapshot is made: half a million facts, which are read back within
+/// seconds, and a snapshot costs no more than that.
+const SNAPSHOT_EVERY_BYTES: u64 = 64 << 20;
 
 /// Sizes of what is stored; smaller ones are for tests.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct StoreConfig {
     /// Of a journal segment.
     pub segment_bytes: u64,
+    /// Bytes of the journal after which a snapshot is made.
+    pub snapshot_every_bytes: u64,
     /// Of the result segments.
     pub results: ResultsConfig,
     /// What is held back for when the disk is full.
@@ -36,6 +43,7 @@ impl Default for StoreConfig {
     fn default() -> Self {
         Self {
             segment_bytes: SEGMENT_BYTES,
+            snapshot_every_bytes: SNAPSHOT_EVERY_BYTES,
             results: ResultsConfig::default(),
             space: SpaceConfig::default(),
         }
@@ -45,6 +53,9 @@ impl Default for StoreConfig {
 /// Why the stored state cannot be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenStoreError {
+    /// The snapshots are refused.
+    #[error(transparent)]
+    Snapshot(#[from] ReadSnapshotError),
     /// The journal is refused.
     #[error(transparent)]
     Journal(#[from] RecoverJournalError),
@@ -59,52 +70,74 @@ pub struct Store {
     writer: Writer,
     results: Arc<Results>,
     space: Arc<Space>,
+    keeper: Arc<Keeper>,
     /// A staged fact names output that may not be synced.
     names_results: bool,
     failed: bool,
+    snapshot_every_bytes: u64,
+    /// A job was forgotten since the last sweep: there is space to be given back.
+    has_forgotten: bool,
+    /// What [`Writer::written_bytes`] is when the next snapshot is due.
+    snapshot_at_bytes: u64,
+}
+
+/// What is read back.
+pub struct Opened {
+    /// Goes on from there.
+    pub store: Store,
+    /// What all the facts come to.
+    pub state: State,
+    /// How it was found.
+    pub recovered: Recovered,
 }
 
 impl Store {
-    /// Reads everything back, handing each fact to `apply` in order, and goes on from there.
+    /// Reads everything back, showing each fact since the last snapshot to `see` in order, and goes on from
+    /// there.
     ///
     /// # Errors
-    /// [`OpenStoreError`] where journal or results are damaged or of a newer version: nothing was changed
-    /// then, and what `apply` was handed must not be used.
+    /// [`OpenStoreError`] where snapshots, journal or results are damaged or of a newer version: nothing was
+    /// changed then, and what `see` was shown must not be used.
     pub fn open(
         disk: Arc<dyn Disk>,
         config: StoreConfig,
-        apply: &mut dyn FnMut(FactIndex, Fact),
-    ) -> Result<(Self, Recovered), OpenStoreError> {
+        see: &mut dyn FnMut(FactIndex, &Fact),
+    ) -> Result<Opened, OpenStoreError> {
         let scan = Scan::read(&*disk)?;
-        let mut needed = BTreeMap::new();
+        let latest = snapshot::latest(&*disk)?;
+        let snapshot = latest.folded.as_ref().map(Folded::index);
+        let mut folded = latest.folded.unwrap_or_default();
+        let base = Base { index: folded.index(), term: folded.term };
         let mut apply = |index, fact: Fact| {
-            if let Some(Place { segment, block, .. }) = kept_of(&fact).map(|kept| kept.place) {
-                let last = needed.entry(segment).or_insert(block);
-                *last = block.max(*last);
-            }
-            apply(index, fact);
+            folded.apply(index, &fact);
+            see(index, &fact);
         };
         let space =
             Space::open(Arc::clone(&disk), config.space).map_err(RecoverJournalError::from)?;
         let space = Arc::new(space);
-        let (writer, recovered) =
-            recover(&disk, &space, config.segment_bytes, scan.durable(), &mut apply)?;
-        let results = Results::open(
-            (Arc::clone(&disk), Arc::clone(&space)),
-            config.results,
-            scan,
-            &needed,
-            recovered.last,
-        )?;
+        let durable = scan.durable();
+        let found = recover(&disk, &space, config.segment_bytes, base, durable, &mut apply)?;
+        let shared = (Arc::clone(&disk), Arc::clone(&space));
+        let (needed, end) = (needed_blocks(&folded.state), folded.output_end);
+        let results = Results::open(shared, config.results, scan, &needed, end, found.last)?;
+        let results = Arc::new(results);
+        let keeper = Keeper::new(Arc::clone(&disk), Arc::clone(&results), found.last);
+        let due_in = config.snapshot_every_bytes.saturating_sub(found.tail_bytes);
         let store = Self {
             disk,
-            writer,
-            results: Arc::new(results),
+            results,
             space,
+            keeper: Arc::new(keeper),
             names_results: false,
             failed: false,
+            snapshot_every_bytes: config.snapshot_every_bytes,
+            has_forgotten: false,
+            snapshot_at_bytes: found.writer.written_bytes() + due_in,
+            writer: found.writer,
         };
-        Ok((store, recovered))
+        let (last, cut, passed_over) = (found.last, found.cut, latest.passed_over);
+        let recovered = Recovered { last, snapshot, passed_over, cut };
+        Ok(Opened { store, state: folded.state, recovered })
     }
 
     /// Returns where output is appended and read.
@@ -115,6 +148,11 @@ impl Store {
     /// Returns the room on the disk.
     pub fn space(&self) -> &Arc<Space> {
         &self.space
+    }
+
+    /// Returns who makes snapshots and clears away what is not needed any more.
+    pub(crate) fn keeper(&self) -> &Arc<Keeper> {
+        &self.keeper
     }
 
     /// Returns what is durable for certain.
@@ -129,6 +167,7 @@ impl Store {
     pub fn stage(&mut self, group: &FactGroup) -> bool {
         for (index, fact) in group.facts() {
             self.names_results |= kept_of(fact).is_some();
+            self.has_forgotten |= matches!(fact, Fact::JobForgotten { .. });
             self.writer.stage(*index, fact);
         }
         self.writer.staged_bytes() < FRAME_BYTES_GOAL
@@ -147,6 +186,9 @@ impl Store {
         let finds_no_room = result.as_ref().is_err_and(CommitError::is_no_room);
         self.space.set_waiting(finds_no_room);
         self.failed = result.is_err() && !finds_no_room;
+        if let Ok(durable) = &result {
+            self.keeper.note_durable(*durable);
+        }
         result
     }
 
@@ -164,6 +206,22 @@ impl Store {
         self.writer.adopt_next(next);
     }
 
+    /// Returns what makes a snapshot and clears away what is not needed any more, when it is time to: call it on
+    /// another thread.
+    pub fn sweep(
+        &mut self,
+    ) -> Option<impl FnOnce() -> Result<Option<Swept>, KeepingError> + Send + 'static> {
+        let written = self.writer.written_bytes();
+        let is_due = written >= self.snapshot_at_bytes || self.has_forgotten;
+        if !is_due || self.keeper.is_busy() {
+            return None;
+        }
+        self.has_forgotten = false;
+        self.snapshot_at_bytes = written + self.snapshot_every_bytes;
+        let keeper = Arc::clone(&self.keeper);
+        Some(move || keeper.sweep())
+    }
+
     fn try_commit(&mut self) -> Result<FactIndex, CommitError> {
         let durable = self.writer.durable();
         if self.names_results && !is_on(Bug::ResultsNotSynced) {
@@ -178,3 +236,14 @@ impl Store {
 
 /// What making a segment ahead gives.
 pub(crate) type NextSegmentResult = Result<Arc<dyn crate::disk::DiskFile>, DiskError>;
+
+/// Returns the last block of each segment that something in the state refers to: what only an earlier state did may
+/// have been cleared away.
+fn needed_blocks(state: &State) -> BTreeMap<u32, u32> {
+    let mut needed = BTreeMap::new();
+    for BlockId { segment, block } in state.kept().map(BlockId::of) {
+        let last = needed.entry(segment).or_insert(block);
+        *last = block.max(*last);
+    }
+    needed
+}

@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use gridctl_core::effect::FactIndex;
 use tokio::sync::{mpsc, watch};
@@ -12,6 +12,7 @@ use tokio::sync::{mpsc, watch};
 use super::error::CommitError;
 use super::group::FactGroup;
 use super::store::Store;
+use crate::keeping::{Keeper, KeepingError, Swept};
 use crate::space::Space;
 
 /// Groups that wait at most: what arrives while one sync runs, a few times over. Whoever makes more waits.
@@ -19,6 +20,8 @@ const QUEUE_GROUPS_MAX: usize = 4096;
 
 /// How often a write that found no room is tried again, if nobody says that there is some before.
 const TRY_AGAIN_EVERY: Duration = Duration::from_secs(1);
+/// Between the beginnings of two sweeps: whoever forgets many jobs, one by one, pays for a few only.
+const APART: Duration = Duration::from_secs(10);
 
 /// How far the journal is.
 #[derive(Clone, Debug)]
@@ -132,6 +135,7 @@ fn run(
     publish: &watch::Sender<Durability>,
 ) -> Result<(), Arc<CommitError>> {
     let space = Arc::clone(store.space());
+    let mut sweeps = Sweeps { keeper: Arc::clone(store.keeper()), begun: None, running: None };
     while let Some(group) = groups.blocking_recv() {
         let mut has_room = store.stage(&group);
         while has_room && let Ok(group) = groups.try_recv() {
@@ -139,7 +143,14 @@ fn run(
         }
         let durable = store.durable();
         match commit(&mut store, &space) {
-            Ok(durable) => publish.send_replace(Durability::Running { durable }),
+            // Where a sweep has failed for good, that is not undone.
+            Ok(durable) => publish.send_if_modified(|now| {
+                let runs = matches!(now, Durability::Running { .. });
+                if runs {
+                    *now = Durability::Running { durable };
+                }
+                runs
+            }),
             Err(error) => {
                 let error = Arc::new(error);
                 tracing::error!(%error, source = error_source(&error), "the journal stops");
@@ -148,7 +159,9 @@ fn run(
             }
         };
         make_next_segment(&mut store);
+        sweeps.begin(&mut store, publish);
     }
+    sweeps.end();
     publish.send_replace(Durability::Stopped { durable: store.durable() });
     Ok(())
 }
@@ -164,6 +177,75 @@ fn commit(store: &mut Store, space: &Space) -> Result<FactIndex, CommitError> {
     }
 }
 
+/// The sweep that runs on a thread of its own, if one does: the data directory is in use until it has ended.
+struct Sweeps {
+    keeper: Arc<Keeper>,
+    /// When the last one began.
+    begun: Option<Instant>,
+    running: Option<thread::JoinHandle<()>>,
+}
+
+impl Sweeps {
+    /// Begins a sweep when it is time to.
+    fn begin(&mut self, store: &mut Store, publish: &watch::Sender<Durability>) {
+        if self.running.as_ref().is_some_and(|running| !running.is_finished()) {
+            return;
+        }
+        let Some(sweep) = store.sweep() else { return };
+        let delay =
+            self.begun.map_or(Duration::ZERO, |begun| APART.saturating_sub(begun.elapsed()));
+        self.begun = Some(Instant::now() + delay);
+        let (keeper, publish) = (Arc::clone(&self.keeper), publish.clone());
+        let run = move || {
+            keeper.wait(delay);
+            tell(sweep(), &publish);
+        };
+        match thread::Builder::new().name("snapshot".to_owned()).spawn(run) {
+            Ok(running) => self.running = Some(running),
+            Err(error) => tracing::warn!(%error, "no thread for making a snapshot"),
+        }
+    }
+
+    /// Waits until none runs, soon.
+    fn end(&mut self) {
+        self.keeper.stop();
+        if let Some(Err(panic)) = self.running.take().map(thread::JoinHandle::join) {
+            std::panic::resume_unwind(panic);
+        }
+    }
+}
+
+impl Drop for Sweeps {
+    fn drop(&mut self) {
+        self.keeper.stop();
+        // Where it panicked while this ends with an error, that one is told.
+        let _ = self.running.take().map(thread::JoinHandle::join);
+    }
+}
+
+/// Says what a sweep came to; ends the journal where a sync failed.
+fn tell(swept: Result<Option<Swept>, KeepingError>, publish: &watch::Sender<Durability>) {
+    match swept {
+        Ok(Some(Swept { snapshot, journal_segments, results })) => tracing::info!(
+            facts = snapshot.0,
+            journal_segments,
+            result_segments = results.removed,
+            rewritten = results.rewritten,
+            "made a snapshot, and cleared away what it replaces"
+        ),
+        Ok(None) | Err(KeepingError::Stopping) => {}
+        Err(error) if error.is_final() => {
+            let durable = publish.borrow().durable();
+            let error = Arc::new(CommitError::Keeping { durable, source: error });
+            tracing::error!(%error, source = error_source(&error), "the journal stops");
+            publish.send_replace(Durability::Failed { durable, error });
+        }
+        Err(error) => tracing::warn!(
+            %error, source = error_source(&error), "no snapshot was made; tried again later"
+        ),
+    }
+}
+
 /// Starts to make the next segment ahead when it is time to: 64 MiB of zeros would hold up many syncs.
 fn make_next_segment(store: &mut Store) {
     let Some(make) = store.next_segment() else { return };
@@ -176,9 +258,9 @@ fn make_next_segment(store: &mut Store) {
     }
 }
 
-fn error_source(error: &CommitError) -> String {
+fn error_source(error: &dyn std::error::Error) -> String {
     let mut text = String::new();
-    let mut source = std::error::Error::source(error);
+    let mut source = error.source();
     while let Some(error) = source {
         if !text.is_empty() {
             text.push_str(": ");

@@ -26,6 +26,8 @@ pub(crate) struct Writer {
     segment_bytes: u64,
     term: Term,
     active: ActiveSegment,
+    /// In segments before the active one, as far as this writer wrote them.
+    finished_bytes: u64,
     next: Option<Next>,
     /// The frame that is being put together; its header is filled in last.
     frame: Vec<u8>,
@@ -55,13 +57,14 @@ pub(crate) struct ActiveSegment {
 }
 
 impl Writer {
-    /// Makes a writer that goes on after `last`, which is durable.
+    /// Makes a writer that goes on after `last`, which is durable, in the term of that.
     pub(crate) fn resume(
         disk: Arc<dyn Disk>,
         space: Arc<Space>,
         segment_bytes: u64,
         active: ActiveSegment,
         last: FactIndex,
+        term: Term,
     ) -> Self {
         let mut frame = Vec::new();
         begin_frame(&mut frame);
@@ -69,8 +72,9 @@ impl Writer {
             disk,
             space,
             segment_bytes,
-            term: Term::SINGLE,
+            term: term.max(Term::SINGLE),
             active,
+            finished_bytes: 0,
             next: None,
             frame,
             staged: last,
@@ -87,6 +91,7 @@ impl Writer {
         space: Arc<Space>,
         segment_bytes: u64,
         last: FactIndex,
+        term: Term,
     ) -> Result<Self, DiskError> {
         let bytes = if last == FactIndex(0) {
             FIRST_SEGMENT_BYTES.min(segment_bytes)
@@ -96,7 +101,7 @@ impl Writer {
         let (file, bytes) = prepare_now(&*disk, &space, bytes, 0)?;
         space.with_reserve(|| publish_next(&*disk, FactIndex(last.0 + 1)))?;
         let active = ActiveSegment { file, offset: 0, bytes, is_ended: false };
-        Ok(Self::resume(disk, space, segment_bytes, active, last))
+        Ok(Self::resume(disk, space, segment_bytes, active, last, term))
     }
 
     /// Encodes `fact` into the frame that the next commit writes.
@@ -119,6 +124,11 @@ impl Writer {
     /// Returns what is durable for certain.
     pub(crate) fn durable(&self) -> FactIndex {
         self.durable
+    }
+
+    /// Returns how many bytes the segments of this life hold that are written, and the one before them.
+    pub(crate) fn written_bytes(&self) -> u64 {
+        self.finished_bytes + self.active.offset
     }
 
     /// Writes what is staged as one frame, syncs it, and returns the index that is durable now.
@@ -184,6 +194,7 @@ impl Writer {
         let (disk, first) = (&*self.disk, FactIndex(self.durable.0 + 1));
         self.space.with_reserve(|| publish_next(disk, first))?;
         self.next = None;
+        self.finished_bytes += self.active.offset;
         self.active = ActiveSegment { file, offset: 0, bytes: file_bytes, is_ended: false };
         Ok(())
     }

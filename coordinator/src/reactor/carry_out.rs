@@ -11,6 +11,7 @@ use super::run::Reactor;
 impl Reactor {
     /// Shows facts and changes up to `durable`, then sends, replies and closes.
     pub(super) fn carry_out(&mut self, durable: FactIndex) {
+        self.pins.release(durable);
         let released: Vec<Effect> = self.gate.release(durable).collect();
         let news = self.unshown.front().is_some_and(|group| group.facts()[0].0 <= durable);
         if released.is_empty() && !news {

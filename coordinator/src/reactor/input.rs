@@ -10,6 +10,7 @@ use thiserror::Error;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 use super::outbox::Outbox;
+use crate::results::Pin;
 
 /// Events that wait for the reactor: a few batches, so that it never idles while sessions are awake.
 const INPUTS_MAX: usize = 1024;
@@ -22,6 +23,8 @@ pub(super) const PARTS_MAX: usize = 128 << 10;
 pub(crate) struct Input {
     pub(super) event: Event,
     pub(super) line: Line,
+    /// Held until what the event comes to is durable.
+    pub(super) pins: Vec<Pin>,
     /// Given back when the event was stepped.
     _parts: OwnedSemaphorePermit,
 }
@@ -73,11 +76,16 @@ impl ReactorHandle {
     ) -> Result<(), Stopped> {
         let parts = hello.held.len();
         let event = Event::WorkerHello { session, worker, hello };
-        self.send(event, Line::Session(session, outbox), parts).await
+        self.send(event, Line::Session(session, outbox), Vec::new(), parts).await
     }
 
     /// Tells the core something that needs no reply.
     pub(crate) async fn tell(&self, event: Event) -> Result<(), Stopped> {
+        self.tell_pinned(event, Vec::new()).await
+    }
+
+    /// Tells the core something that names output; `pins` keep it until that is durable.
+    pub(crate) async fn tell_pinned(&self, event: Event, pins: Vec<Pin>) -> Result<(), Stopped> {
         let parts = match &event {
             Event::Report { report, .. } => report.items.len(),
             Event::Started { tasks, .. } => tasks.len(),
@@ -100,7 +108,7 @@ impl ReactorHandle {
             | Event::LeaseExpired { .. }
             | Event::Tick => 0,
         };
-        self.send(event, Line::Known, parts).await
+        self.send(event, Line::Known, pins, parts).await
     }
 
     /// Asks the core; returns once the reply is durable and the views show it.
@@ -110,15 +118,21 @@ impl ReactorHandle {
     ) -> Result<Reply, Stopped> {
         let request = RequestId(self.next_number());
         let (sender, reply) = oneshot::channel();
-        self.send(make(request), Line::Request(request, sender), 0).await?;
+        self.send(make(request), Line::Request(request, sender), Vec::new(), 0).await?;
         reply.await.map_err(|_| Stopped)
     }
 
-    async fn send(&self, event: Event, line: Line, parts: usize) -> Result<(), Stopped> {
+    async fn send(
+        &self,
+        event: Event,
+        line: Line,
+        pins: Vec<Pin>,
+        parts: usize,
+    ) -> Result<(), Stopped> {
         let parts = u32::try_from(parts.clamp(1, PARTS_MAX)).expect("the maximum fits");
         let permit =
             Arc::clone(&self.parts).acquire_many_owned(parts).await.map_err(|_| Stopped)?;
-        self.inputs.send(Input { event, line, _parts: permit }).await.map_err(|_| Stopped)
+        self.inputs.send(Input { event, line, pins, _parts: permit }).await.map_err(|_| Stopped)
     }
 
     fn next_number(&self) -> u64 {

@@ -17,6 +17,7 @@ use super::outbox::Outbox;
 use crate::clock;
 use crate::journal::{CommitError, Durability, FactGroup, JournalSender};
 use crate::leases::Leases;
+use crate::results::{Pin, Pins, Results};
 use crate::views::Views;
 
 /// Events that are stepped before their facts go to the journal: one group, and so one sync, for many.
@@ -36,6 +37,9 @@ pub(crate) struct Reactor {
     /// Recorded and not yet shown, oldest first.
     pub(super) unshown: VecDeque<FactGroup>,
     effects: Effects,
+    pub(super) pins: Pins,
+    /// Held until the window after the start has closed: failures that wait for that name output.
+    window_pin: Option<Pin>,
     journal: JournalSender,
     last_fact: FactIndex,
 }
@@ -65,6 +69,7 @@ impl Reactor {
         journal: JournalSender,
         views: Arc<Views>,
         leases: Arc<Leases>,
+        results: &Arc<Results>,
     ) -> Self {
         Self {
             scheduler,
@@ -75,6 +80,8 @@ impl Reactor {
             gate: ReleaseGate::new(recovered),
             unshown: VecDeque::new(),
             effects: Effects::default(),
+            pins: Pins::default(),
+            window_pin: Some(Pin::new(results)),
             journal,
             last_fact: recovered,
         }
@@ -140,6 +147,8 @@ impl Reactor {
             }
         }
         self.step(input.event);
+        let made = self.effects.facts.last().map_or(self.last_fact, |(index, _)| *index);
+        self.pins.hold(made, input.pins);
     }
 
     fn step(&mut self, event: Event) {
@@ -167,6 +176,10 @@ impl Reactor {
             | Event::Tick => {}
         }
         self.scheduler.step(clock::now(), event, &mut self.effects);
+        if self.window_pin.is_some() && self.scheduler.activity().window_until.is_none() {
+            let made = self.effects.facts.last().map_or(self.last_fact, |(index, _)| *index);
+            self.pins.hold(made, self.window_pin.take().into_iter().collect());
+        }
     }
 
     /// Hands the facts of the last steps to the journal, and their effects to the gate.

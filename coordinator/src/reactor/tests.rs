@@ -37,20 +37,19 @@ struct Running {
 
 fn open(disk: &SimDisk) -> (Store, State, FactIndex) {
     let config = StoreConfig { segment_bytes: 1 << 16, ..StoreConfig::default() };
-    let mut state = State::new();
-    let opened = Store::open(Arc::new(disk.clone()), config, &mut |_, fact| state.apply(&fact));
-    let (store, recovered) = opened.unwrap();
-    (store, state, recovered.last)
+    let opened = Store::open(Arc::new(disk.clone()), config, &mut |_, _| {}).unwrap();
+    (opened.store, opened.state, opened.recovered.last)
 }
 
 fn start(disk: &SimDisk) -> Running {
     let (store, state, last) = open(disk);
+    let results = Arc::clone(store.results());
     let (journal, _thread) = JournalThread::spawn(store).unwrap();
     let leases = Arc::new(Leases::new(LEASE_MS));
     let views = Arc::new(Views::new(state.clone(), Arc::clone(&leases)));
     let (handle, inputs) = ReactorHandle::new();
     let scheduler = Scheduler::new(Config::new(LEASE_MS, 1), state);
-    let reactor = Reactor::new(scheduler, last, journal, Arc::clone(&views), leases);
+    let reactor = Reactor::new(scheduler, last, journal, Arc::clone(&views), leases, &results);
     let (stop, stopped) = watch::channel(false);
     let ended = tokio::spawn(reactor.run(inputs, stopped));
     Running { handle, views, stop, ended }

@@ -5,14 +5,22 @@ use std::sync::Arc;
 
 use gridctl_core::fact::{Kept, Place};
 use gridctl_jobs::planted::{Bug, is_on};
+use serde::{Deserialize, Serialize};
 
 use super::log::ResultsConfig;
 
 /// Names a block: segment, then its place in it, from 0.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct BlockId {
     pub(crate) segment: u32,
     pub(crate) block: u32,
+}
+
+impl BlockId {
+    /// Returns the block that a record is in.
+    pub(crate) const fn of(kept: &Kept) -> Self {
+        Self { segment: kept.place.segment, block: kept.place.block }
+    }
 }
 
 /// The block that is being filled, and full ones that wait to be written.
@@ -68,6 +76,16 @@ impl Buffer {
             stderr_bytes: field(stderr.len()),
             result_bytes: field(result.len()),
         }
+    }
+
+    /// Returns the segment that the next record goes to, or one before that.
+    pub(crate) fn open_segment(&self) -> u32 {
+        self.open_id.segment
+    }
+
+    /// Returns the first segment of which not everything is written.
+    pub(crate) fn first_unwritten_segment(&self) -> u32 {
+        self.closed.front().map_or(self.open_id, |(id, _)| *id).segment
     }
 
     /// Ends the open block, where there is something in it.

@@ -46,6 +46,12 @@ pub struct Results {
     pub(super) buffer: Mutex<Buffer>,
     /// Where each written block begins. A block is here before it leaves the buffer.
     pub(super) index: RwLock<BTreeMap<u32, Vec<u64>>>,
+    /// Bytes of records in each segment, once decompressed; after it was written anew, of those that were left.
+    pub(super) sizes: Mutex<BTreeMap<u32, u64>>,
+    /// Held by readers, and by whoever puts a segment in the place of another.
+    pub(super) places: RwLock<()>,
+    /// How many pins hold each segment.
+    pinned: Mutex<BTreeMap<u32, usize>>,
     pub(super) cache: Mutex<Cache>,
     writing: Mutex<Writing>,
     /// The last journal index that is known to be durable: noted in every block.
@@ -77,8 +83,8 @@ pub(crate) fn segment_path(segment: u32) -> String {
 }
 
 impl Results {
-    /// Goes on after what was found, cutting off what the journal does not need: `needed` is the last block
-    /// that it names in each segment, `last` its last fact.
+    /// Goes on after what was found, cutting off what was never acknowledged: `needed` is the last block in
+    /// each segment that something refers to, `end` the last that a fact has ever named, `last` the last fact.
     ///
     /// # Errors
     /// [`RecoverResultsError`] where a needed block is not there.
@@ -87,9 +93,10 @@ impl Results {
         config: ResultsConfig,
         scan: Scan,
         needed: &BTreeMap<u32, u32>,
+        end: Option<BlockId>,
         last: FactIndex,
     ) -> Result<Self, RecoverResultsError> {
-        let resume = scan.cut(&*disk, needed)?;
+        let resume = scan.cut(&*disk, needed, end)?;
         let active = match resume.offset {
             Some(offset) => {
                 let segment = resume.next.segment;
@@ -103,6 +110,9 @@ impl Results {
             config,
             buffer: Mutex::new(Buffer::new(config, resume.next, resume.segment_raw_bytes)),
             index: RwLock::new(resume.index),
+            sizes: Mutex::new(resume.sizes),
+            places: RwLock::default(),
+            pinned: Mutex::default(),
             cache: Mutex::default(),
             writing: Mutex::new(Writing { active, ..Writing::default() }),
             durable: AtomicU64::new(last.0),
@@ -152,6 +162,34 @@ impl Results {
         Ok(synced?)
     }
 
+    /// Returns the first segment that may hold something that is in no durable fact yet, and may still get into
+    /// one.
+    pub(crate) fn first_pinned(&self) -> u32 {
+        let unwritten = self.buffer().first_unwritten_segment();
+        let pinned = self.pinned.lock().expect("no holder panics");
+        pinned.first_key_value().map_or(unwritten, |(first, _)| unwritten.min(*first))
+    }
+
+    pub(super) fn pin(&self) -> u32 {
+        // Where the segment is full before this is noted, what is appended afterwards goes behind it.
+        let segment = self.buffer().open_segment();
+        *self.pinned.lock().expect("no holder panics").entry(segment).or_default() += 1;
+        segment
+    }
+
+    pub(super) fn unpin(&self, segment: u32) {
+        let mut pinned = self.pinned.lock().expect("no holder panics");
+        let count = pinned.get_mut(&segment).expect("every pin was counted");
+        *count -= 1;
+        if *count == 0 {
+            pinned.remove(&segment);
+        }
+    }
+
+    pub(super) fn noted_durable(&self) -> FactIndex {
+        FactIndex(self.durable.load(Ordering::Relaxed))
+    }
+
     pub(super) fn buffer(&self) -> MutexGuard<'_, Buffer> {
         self.buffer.lock().expect("no holder panics")
     }
@@ -163,8 +201,7 @@ impl Results {
         loop {
             let next = self.buffer().next_closed();
             let Some((id, raw)) = next else { return Ok(()) };
-            let durable = FactIndex(self.durable.load(Ordering::Relaxed));
-            let block = encode_block(id.block, &raw, durable);
+            let block = encode_block(id.block, &raw, self.noted_durable());
             let written = self.space.with_reserve(|| writing.write(&*self.disk, id, &block));
             writing.failed = written.as_ref().is_err_and(|error| !error.is_no_room());
             let offset = written?;
@@ -173,6 +210,8 @@ impl Results {
             assert_eq!(blocks.len(), id.block as usize, "blocks are written in order");
             blocks.push(offset);
             drop(index);
+            *self.sizes.lock().expect("no holder panics").entry(id.segment).or_default() +=
+                raw.len() as u64;
             self.buffer().written();
         }
     }

@@ -27,23 +27,28 @@
 //! over 1 MiB is a block of its own. A segment takes blocks until 64 MiB of decompressed data are in it.
 //!
 //! # Recovery
-//! Segments are walked from header to header. What lies behind the last block that the journal names was
-//! never acknowledged: it is cut off. A block that the journal names and that is not there, or whose header
+//! Segments are walked from header to header. What lies behind the last block that any fact has named was
+//! never acknowledged: it is cut off. A block that something refers to and that is not there, or whose header
 //! is damaged, is a refusal that names file and offset. Damage inside a block is found when it is read, by
 //! two checksums, and is an error of that read.
 //!
 //! # Deliberately absent
-//! Deleting (a segment goes when no job refers to it; jobs are not forgotten yet), and knowledge of tasks.
+//! When segments are cleared (`keeping`), and knowledge of tasks.
 
 mod block;
 mod buffer;
+mod clear;
 mod error;
 mod log;
+mod pins;
 mod read;
 mod recovery;
 
+pub(crate) use buffer::BlockId;
+pub use clear::{ClearError, Cleared};
 pub use error::{AppendResultError, ReadResultError, RecoverResultsError, WriteResultsError};
 pub use log::{Results, ResultsConfig};
+pub use pins::{Pin, Pins};
 pub use read::Part;
 pub(crate) use recovery::Scan;
 

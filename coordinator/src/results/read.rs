@@ -52,7 +52,7 @@ impl Results {
     /// [`ReadResultError`] where the record is not there, is damaged, or the disk refuses: never other bytes
     /// than were appended.
     pub fn read(&self, kept: &Kept, part: Part) -> Result<Vec<u8>, ReadResultError> {
-        let id = BlockId { segment: kept.place.segment, block: kept.place.block };
+        let id = BlockId::of(kept);
         let in_record = part.range(kept);
         // The buffer first: a block is in the index before it leaves the buffer.
         let buffered = self.buffer().find(id, |block| copy(block, kept, &in_record));
@@ -77,6 +77,19 @@ impl Results {
         if let Some(block) = cached {
             return Ok(block);
         }
+        let block = Arc::new(self.read_block(id)?);
+        self.cache.lock().expect("no holder panics").keep(id, &block);
+        Ok(block)
+    }
+
+    /// Forgets blocks of a segment that is not there any more.
+    pub(super) fn forget_cached(&self, segment: u32) {
+        self.cache.lock().expect("no holder panics").0.retain(|(id, _)| id.segment != segment);
+    }
+
+    /// Reads a block from its segment.
+    pub(super) fn read_block(&self, id: BlockId) -> Result<Vec<u8>, ReadResultError> {
+        let _in_place = self.places.read().expect("no holder panics");
         let path = segment_path(id.segment);
         let Some(offset) = self.offset(id) else {
             return Err(ReadResultError::Missing {
@@ -101,9 +114,7 @@ impl Results {
         }
         let mut data = vec![0; header.packed_bytes as usize];
         file.read_exact_at(offset + HEADER_BYTES as u64, &mut data)?;
-        let block = Arc::new(decode_data(&header, &data).map_err(damaged)?);
-        self.cache.lock().expect("no holder panics").keep(id, &block);
-        Ok(block)
+        decode_data(&header, &data).map_err(damaged)
     }
 }
 

@@ -29,13 +29,14 @@ struct ScannedBlock {
 }
 
 /// Where writing goes on.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Resume {
     pub(super) next: BlockId,
     /// Where the next block begins in a segment that is there already.
     pub(super) offset: Option<u64>,
     pub(super) segment_raw_bytes: u64,
     pub(super) index: BTreeMap<u32, Vec<u64>>,
+    pub(super) sizes: BTreeMap<u32, u64>,
 }
 
 impl Scan {
@@ -88,8 +89,8 @@ impl Scan {
         Ok(())
     }
 
-    /// Checks that every needed block is there, cuts off what lies behind the last one, and says where
-    /// writing goes on.
+    /// Checks that every needed block is there, cuts off what lies behind `end`, the last that was ever named,
+    /// and says where writing goes on.
     ///
     /// # Errors
     /// [`RecoverResultsError::Damaged`] where one is not there; nothing was changed then.
@@ -97,6 +98,7 @@ impl Scan {
         mut self,
         disk: &dyn Disk,
         needed: &BTreeMap<u32, u32>,
+        end: Option<BlockId>,
     ) -> Result<Resume, RecoverResultsError> {
         for (segment, block) in needed {
             let blocks = self.segments.get(segment).map_or(&[][..], Vec::as_slice);
@@ -108,7 +110,8 @@ impl Scan {
         }
         let last = needed
             .last_key_value()
-            .map(|(segment, block)| BlockId { segment: *segment, block: *block });
+            .map(|(segment, block)| BlockId { segment: *segment, block: *block })
+            .max(end);
         let unneeded: Vec<u32> = self
             .segments
             .keys()
@@ -124,26 +127,36 @@ impl Scan {
         }
         let Some(last) = last else {
             let next = BlockId { segment: FIRST_SEGMENT, block: 0 };
-            return Ok(Resume { next, offset: None, segment_raw_bytes: 0, index: BTreeMap::new() });
+            return Ok(Resume { next, ..Resume::default() });
         };
-        let blocks =
-            self.segments.get_mut(&last.segment).expect("checked above: a needed segment is there");
+        let whole = |blocks: &&mut Vec<ScannedBlock>| blocks.len() > last.block as usize;
+        let Some(blocks) = self.segments.get_mut(&last.segment).filter(whole) else {
+            // Nothing needs what is missing, but its places must never be given out again.
+            let next = BlockId { segment: last.segment + 1, block: 0 };
+            return Ok(Resume { next, ..self.resume() });
+        };
         blocks.truncate(last.block as usize + 1);
-        let end = blocks.last().expect("the needed block at least").end;
+        let end = blocks.last().expect("the last block that was named").end;
         let file = disk.open(&segment_path(last.segment))?;
         if file.len()? != end {
             file.set_len(end)?;
             file.sync_data()?;
         }
-        let segment_raw_bytes = blocks.iter().map(|block| u64::from(block.raw_bytes)).sum();
-        let index = self
-            .segments
-            .into_iter()
-            .map(|(segment, blocks)| (segment, offsets(&blocks)))
-            .collect();
+        let segment_raw_bytes = raw_bytes(blocks);
         let next = BlockId { segment: last.segment, block: last.block + 1 };
-        Ok(Resume { next, offset: Some(end), segment_raw_bytes, index })
+        Ok(Resume { next, offset: Some(end), segment_raw_bytes, ..self.resume() })
     }
+
+    /// Says where the blocks are.
+    fn resume(&self) -> Resume {
+        let sizes = self.segments.iter().map(|(segment, blocks)| (*segment, raw_bytes(blocks)));
+        let index = self.segments.iter().map(|(segment, blocks)| (*segment, offsets(blocks)));
+        Resume { index: index.collect(), sizes: sizes.collect(), ..Resume::default() }
+    }
+}
+
+fn raw_bytes(blocks: &[ScannedBlock]) -> u64 {
+    blocks.iter().map(|block| u64::from(block.raw_bytes)).sum()
 }
 
 fn offsets(blocks: &[ScannedBlock]) -> Vec<u64> {

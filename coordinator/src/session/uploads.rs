@@ -17,7 +17,7 @@ use crate::limits::{
     FIRST_MESSAGE_WITHIN, UPLOAD_BEGINS_WITHIN, UPLOAD_BYTES_IN_FLIGHT_MAX, UPLOAD_STALL,
     UPLOAD_WITHIN, UPLOADS_PER_WORKER_MAX,
 };
-use crate::results::Results;
+use crate::results::{Pin, Results};
 
 /// The uploads of one connection that no report has named yet.
 #[derive(Debug)]
@@ -27,7 +27,7 @@ pub(super) struct Uploads {
 }
 
 /// How far an upload is.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 enum Upload {
     /// For want of memory, or of room on the disk: however long that takes.
     Waiting,
@@ -35,7 +35,7 @@ enum Upload {
         since: Instant,
     },
     /// Whole; `None` where it held nothing.
-    PutAway(Option<Kept>),
+    PutAway(Option<(Kept, Pin)>),
 }
 
 /// Lengths of the parts of an upload, as announced.
@@ -52,21 +52,30 @@ impl Default for Uploads {
     }
 }
 
+impl Upload {
+    fn into_kept(self) -> Option<(Kept, Pin)> {
+        match self {
+            Self::PutAway(kept) => kept,
+            Self::Waiting | Self::Arriving { .. } => None,
+        }
+    }
+}
+
 impl Uploads {
     /// Takes an upload that a report names; waits where it is still on the way.
-    pub(super) async fn take(&self, id: UploadId) -> Result<Option<Kept>, End> {
+    pub(super) async fn take(&self, id: UploadId) -> Result<Option<(Kept, Pin)>, End> {
         let mut changes = self.changed.subscribe();
         let begun_by = Instant::now() + UPLOAD_BEGINS_WITHIN;
         loop {
             let deadline = {
                 let mut entries = self.entries();
-                match entries.get(&id).copied() {
-                    Some(Upload::PutAway(kept)) => {
-                        entries.remove(&id);
-                        return Ok(kept);
+                match entries.get(&id) {
+                    Some(Upload::PutAway(_)) => {
+                        let whole = entries.remove(&id);
+                        return Ok(whole.and_then(Upload::into_kept));
                     }
                     Some(Upload::Waiting) => None,
-                    Some(Upload::Arriving { since }) => Some(since + UPLOAD_WITHIN),
+                    Some(Upload::Arriving { since }) => Some(*since + UPLOAD_WITHIN),
                     None => Some(begun_by),
                 }
             };
@@ -133,9 +142,10 @@ pub(super) async fn receive(
         let (stderr, result) = rest.split_at(parts.stderr);
         results.append(stdout, stderr, result)
     };
+    let pin = Pin::new(&shared.results);
     let kept = put_away(&shared, append, || uploads.set(id, Upload::Waiting)).await?;
     drop(room);
-    uploads.set(id, Upload::PutAway((parts.all() > 0).then_some(kept)));
+    uploads.set(id, Upload::PutAway((parts.all() > 0).then_some((kept, pin))));
     Ok(())
 }
 

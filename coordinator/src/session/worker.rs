@@ -23,7 +23,7 @@ use super::{Peer, Shared, heartbeats};
 use crate::convert::{self, Terms};
 use crate::limits::{FIRST_MESSAGE_WITHIN, GOODBYE_WITHIN, LINGER, WRITE_WITHIN};
 use crate::reactor::{Closing, Outbox, OutboxReader};
-use crate::results::AppendResultError;
+use crate::results::{AppendResultError, Pin};
 use crate::{clock, results};
 
 /// Bytes that are encoded before they are sent: many small messages then cost one.
@@ -188,11 +188,11 @@ async fn read(
             Err(error) => return error.into(),
         };
         let leaves = matches!(message, WorkerMessage::Goodbye);
-        let event = match to_event(shared, session, message, uploads).await {
+        let (event, pins) = match to_event(shared, session, message, uploads).await {
             Ok(event) => event,
             Err(end) => return end,
         };
-        if shared.reactor.tell(event).await.is_err() {
+        if shared.reactor.tell_pinned(event, pins).await.is_err() {
             return wait_for_goodbye().await;
         }
         if leaves {
@@ -214,20 +214,23 @@ async fn to_event(
     session: SessionId,
     message: WorkerMessage,
     uploads: &Arc<Uploads>,
-) -> Result<Event, End> {
-    Ok(match message {
+) -> Result<(Event, Vec<Pin>), End> {
+    let mut pins = Vec::new();
+    let event = match message {
         WorkerMessage::Hello(_) => return Err(End::Unexpected("a second Hello on one connection")),
         WorkerMessage::Started { tasks } => {
             Event::Started { session, tasks: convert::started(&tasks)? }
         }
-        WorkerMessage::Report(report) => {
-            Event::Report { session, report: take_report(shared, report, uploads).await? }
-        }
+        WorkerMessage::Report(report) => Event::Report {
+            session,
+            report: take_report(shared, report, uploads, &mut pins).await?,
+        },
         WorkerMessage::GivenBack { token, stage, ranges } => {
             Event::GivenBack { session, token, stage, ranges: convert::given_back(&ranges)? }
         }
         WorkerMessage::Goodbye => Event::Goodbye { session },
-    })
+    };
+    Ok((event, pins))
 }
 
 /// Puts away what a report brings along, so that the core only sees where it lies.
@@ -235,6 +238,7 @@ async fn take_report(
     shared: &Arc<Shared>,
     mut report: Report,
     uploads: &Uploads,
+    pins: &mut Vec<Pin>,
 ) -> Result<event::Report, End> {
     convert::report_length(&report)?;
     let sequence = report.sequence;
@@ -252,12 +256,15 @@ async fn take_report(
     if report.items.iter().all(|item| item.output.is_none()) {
         kept.resize(report.items.len(), None);
     } else {
+        pins.push(Pin::new(&shared.results));
         let mut inline = Inline::new(std::mem::take(&mut report.items))?;
         let append = move |results: &results::Results| inline.put_away(results);
         (report.items, kept) = put_away(shared, append, || ()).await?;
         for (item, kept) in report.items.iter().zip(&mut kept) {
             if let Some(Output::Uploaded(upload)) = &item.output {
-                *kept = uploads.take(*upload).await?;
+                let (uploaded, pin) = uploads.take(*upload).await?.unzip();
+                *kept = uploaded;
+                pins.extend(pin);
             }
         }
     }

@@ -4,6 +4,8 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use gridctl_coordinator::journal::{FactGroup, Store};
+use gridctl_coordinator::keeping::{KeepingError, Swept};
+use gridctl_coordinator::results::{Pin, Pins};
 use gridctl_core::activity::{Activity, Granted};
 use gridctl_core::effect::{CloseReason, Effect, Effects, FactIndex, ToWorker};
 use gridctl_core::event::{Event, MonoMs, Now, Report, RequestId, SessionId};
@@ -52,7 +54,15 @@ pub(crate) struct Coordinator {
     clock: MonoClock,
     pub(crate) wall_ahead_ms: i64,
     tick_at: Option<SimMs>,
+    /// What makes a snapshot, on its way.
+    pub(crate) sweep: Option<Sweep>,
+    pins: Pins,
+    /// Held until the window after the start has closed.
+    window_pin: Option<Pin>,
 }
+
+/// Makes a snapshot, and clears away what it replaces.
+pub(crate) type Sweep = Box<dyn FnOnce() -> Result<Option<Swept>, KeepingError>>;
 
 /// What differs from life to life.
 pub(crate) struct Circumstances {
@@ -69,6 +79,7 @@ impl Coordinator {
         life: Circumstances,
     ) -> Self {
         let seen_state = scheduler.state().clone();
+        let window_pin = Some(Pin::new(store.results()));
         Self {
             scheduler,
             effects: Effects::default(),
@@ -87,6 +98,9 @@ impl Coordinator {
             clock: life.clock,
             wall_ahead_ms: life.wall_ahead_ms,
             tick_at: None,
+            sweep: None,
+            pins: Pins::default(),
+            window_pin,
         }
     }
 
@@ -191,6 +205,14 @@ impl World<'_> {
             check_grant(&self.ledger, &self.workers, self.now, &effect)?;
             coordinator.gate.hold(index, (index, effect));
         }
+        let made = facts.last().map(|(index, _)| *index);
+        if let Some(pin) = coordinator
+            .window_pin
+            .take_if(|_| coordinator.scheduler.activity().window_until.is_none())
+        {
+            let last = made.unwrap_or(coordinator.scheduler.state().applied());
+            coordinator.pins.hold(last, vec![pin]);
+        }
         if let Some(group) = FactGroup::new(facts) {
             coordinator.unshown.push_back(group.clone());
             coordinator.waiting.push(group);
@@ -234,6 +256,12 @@ impl World<'_> {
                 self.ledger.durable(durable);
                 if let Some(coordinator) = &mut self.coordinator {
                     coordinator.is_committing = false;
+                    if let Some(sweep) = coordinator.store.sweep() {
+                        coordinator.sweep = Some(Box::new(sweep));
+                        let takes_ms = self.rng.u64(0..=4 * self.schedule.sync_ms_max);
+                        let life = self.life;
+                        self.agenda.put(self.now.after(takes_ms), Happening::Sweep(life));
+                    }
                 }
                 self.release()?;
                 self.check_views()?;
@@ -251,6 +279,7 @@ impl World<'_> {
     fn release(&mut self) -> Result<(), Violation> {
         let Some(coordinator) = &mut self.coordinator else { return Ok(()) };
         let durable = coordinator.store.durable();
+        coordinator.pins.release(durable);
         let released: Vec<(FactIndex, Effect)> = coordinator.gate.release(durable).collect();
         while let Some(group) = coordinator.unshown.front().filter(|group| group.last() <= durable)
         {
@@ -336,6 +365,7 @@ impl World<'_> {
         let Some(session) = connection.session else { return Ok(()) };
         let uploads = &connection.uploads;
         let results = coordinator.store.results();
+        let pin = Pin::new(results);
         let keep = |output: &Output| -> Kept {
             let appended = match output {
                 Output::Inline { stdout, stderr, result } => results.append(stdout, stderr, result),
@@ -351,7 +381,11 @@ impl World<'_> {
         };
         let event = gridctl_coordinator::sim::event(session, message, keep)
             .map_err(|error| malformed(&error))?;
-        event.map_or(Ok(()), |event| self.tell_scheduler(event))
+        event.map_or(Ok(()), |event| self.tell_scheduler(event))?;
+        if let Some(coordinator) = &mut self.coordinator {
+            coordinator.pins.hold(coordinator.scheduler.state().applied(), vec![pin]);
+        }
+        Ok(())
     }
 
     /// Renews a lease; says whether the heartbeat may be answered.

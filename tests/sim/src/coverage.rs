@@ -98,7 +98,10 @@ const EFFECTS: [&str; 15] = [
     "close",
     "show",
 ];
-const ELSEWHERE: [&str; 8] = [
+const ELSEWHERE: [&str; 11] = [
+    "snapshot",
+    "snapshot damaged",
+    "journal cut",
     "report waits for upload",
     "torn journal tail cut",
     "recovery",

@@ -113,6 +113,7 @@ impl World<'_> {
     fn node_of(&self, happening: &Happening) -> Option<Node> {
         match happening {
             Happening::CommitEnds(_)
+            | Happening::Sweep(_)
             | Happening::CoordinatorTick(_)
             | Happening::ExpireLeases(_)
             | Happening::Up(..)
@@ -143,5 +144,6 @@ const fn is_of_its_own(happening: &Happening) -> bool {
         Happening::Up(_, Up::Heartbeat { .. })
             | Happening::ExpireLeases(_)
             | Happening::CommitEnds(_)
+            | Happening::Sweep(_)
     )
 }

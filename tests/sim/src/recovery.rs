@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use gridctl_coordinator::disk::{CrashSeed, Disk};
-use gridctl_coordinator::journal::{Recovered, Store, StoreConfig};
+use gridctl_coordinator::journal::{Opened, Recovered, Store, StoreConfig};
 use gridctl_coordinator::results::ResultsConfig;
 use gridctl_coordinator::space::SpaceConfig;
+use gridctl_core::effect::FactIndex;
 use gridctl_core::event::Event;
 use gridctl_core::fact::Fact;
 use gridctl_core::gate::ReleaseGate;
@@ -21,6 +22,9 @@ use crate::world::{Happening, Life, World};
 
 /// The changes of the disk that a recovery makes at most before it may crash again.
 const RECOVERY_CHANGES_MAX: u64 = 12;
+
+/// The changes of the disk that a sweep makes about.
+const SWEEP_CHANGES_MAX: u64 = 16;
 
 /// What is read back.
 pub(crate) struct Reopened {
@@ -39,9 +43,15 @@ impl World<'_> {
             // How far it got is what the disk says afterwards.
             let _ = coordinator.store.commit();
         }
+        if let Some(sweep) = coordinator.sweep.take().filter(|_| !self.disk.is_down()) {
+            self.disk.crash_in(self.rng.u64(1..SWEEP_CHANGES_MAX));
+            // As above.
+            let _ = sweep();
+        }
         self.check_replay(&coordinator)?;
         drop(coordinator);
         self.disk.crash(CrashSeed(self.rng.u64(..)));
+        self.damage_snapshot();
         self.trace.note("crash", || format!("the coordinator crashes, down for {down_ms} ms"));
         self.start_later(down_ms);
         Ok(())
@@ -121,26 +131,93 @@ impl World<'_> {
         self.tell_scheduler(Event::Start { restored: false })
     }
 
+    /// Puts the facts that a snapshot stands for before those that were read.
+    fn since_the_beginning(
+        &self,
+        snapshot: Option<FactIndex>,
+        tail: Vec<Fact>,
+    ) -> Result<Vec<Fact>, Violation> {
+        let count = snapshot.map_or(0, |index| usize::try_from(index.0).unwrap_or(usize::MAX));
+        let before = self.ledger.facts().get(..count);
+        check(before.is_some(), Rule::ReplayIsState, || {
+            format!("a snapshot holds {count} facts, and fewer were made")
+        })?;
+        Ok(before.into_iter().flatten().cloned().chain(tail).collect())
+    }
+
+    /// Lets the newest of two snapshots rot while the machine is down, sometimes: the other one must do.
+    fn damage_snapshot(&mut self) {
+        let names = self.disk.list("snapshots").unwrap_or_default();
+        let [.., _, newest] = &*names else { return };
+        let path = format!("snapshots/{newest}");
+        if !newest.ends_with(".snap") || self.rng.u8(0..4) > 0 {
+            return;
+        }
+        if let Some(mut bytes) = self.disk.content(&path).filter(|bytes| bytes.len() > 12) {
+            // Not its version: that would be a newer one, which is refused.
+            let place = self.rng.usize(12..bytes.len());
+            bytes[place] ^= 1 << self.rng.u8(0..8);
+            self.disk.put(&path, bytes);
+            self.coverage.hit(Group::Elsewhere, "snapshot damaged");
+        }
+    }
+
+    /// A snapshot is made, and what it replaces is cleared away.
+    pub(crate) fn sweep(&mut self, life: Life) -> Result<(), Violation> {
+        let Some(coordinator) = self.coordinator.as_mut().filter(|_| self.life == life) else {
+            return Ok(());
+        };
+        let Some(sweep) = coordinator.sweep.take() else { return Ok(()) };
+        let failing = self.fail_next_sync.take();
+        self.disk.set_failing_syncs(failing.is_some());
+        let swept = sweep();
+        self.disk.set_failing_syncs(false);
+        if let Some(down_ms) = failing {
+            return self.crash_coordinator(down_ms);
+        }
+        match swept {
+            Ok(Some(swept)) => {
+                self.trace.note(("sweep", swept.snapshot), || format!("  {swept:?}"));
+                self.coverage.hit(Group::Elsewhere, "snapshot");
+                if swept.journal_segments > 0 {
+                    self.coverage.hit(Group::Elsewhere, "journal cut");
+                }
+                if swept.results.removed > 0 {
+                    self.coverage.hit(Group::Elsewhere, "result segment removed");
+                }
+                Ok(())
+            }
+            Ok(None) => Ok(()),
+            Err(error) => {
+                check(false, Rule::JournalRecovers, || format!("a sweep failed: {error}"))
+            }
+        }
+    }
+
     /// Reads the journal and the results back from the disk.
     pub(crate) fn reopen(&self) -> Result<Reopened, Violation> {
-        let mut facts = Vec::new();
-        let mut state = State::new();
+        let mut tail = Vec::new();
         let config = StoreConfig {
             segment_bytes: self.schedule.journal_segment_bytes,
+            snapshot_every_bytes: self.schedule.journal_segment_bytes / 2,
             results: ResultsConfig {
-                block_bytes: 4 << 10,
-                segment_bytes: 32 << 10,
+                block_bytes: 1 << 10,
+                segment_bytes: 4 << 10,
                 buffered_bytes_max: 16 << 10,
             },
             space: SpaceConfig { reserve_bytes: 32 << 10, kept_free_bytes: 8 << 10 },
         };
         let disk: Arc<dyn Disk> = Arc::new(self.disk.clone());
-        let opened = Store::open(disk, config, &mut |_, fact| {
-            state.apply(&fact);
-            facts.push(fact);
-        });
-        match opened {
-            Ok((store, recovered)) => Ok(Reopened { store, recovered, facts, state }),
+        match Store::open(disk, config, &mut |_, fact| tail.push(fact.clone())) {
+            Ok(Opened { store, state, recovered }) => {
+                let facts = self.since_the_beginning(recovered.snapshot, tail)?;
+                let mut replayed = State::new();
+                facts.iter().for_each(|fact| replayed.apply(fact));
+                check(replayed == state, Rule::ReplayIsState, || {
+                    format!("snapshot {:?} and the journal give another state", recovered.snapshot)
+                })?;
+                Ok(Reopened { store, recovered, facts, state })
+            }
             Err(error) => {
                 check(false, Rule::JournalRecovers, || format!("recovery refuses: {error}"))?;
                 unreachable!("the check above fails")

@@ -39,6 +39,7 @@ pub(crate) enum Happening {
     Look(Node),
     StartCoordinator,
     CommitEnds(Life),
+    Sweep(Life),
     CoordinatorTick(Life),
     ExpireLeases(Life),
     /// Something arrives at the coordinator.
@@ -167,6 +168,7 @@ impl<'a> World<'a> {
             Happening::StartCoordinator => self.start_coordinator(),
             Happening::Look(node) => self.look_into_inbox(node),
             Happening::CommitEnds(life) => self.commit_ends(life),
+            Happening::Sweep(life) => self.sweep(life),
             Happening::CoordinatorTick(life) => self.coordinator_tick(life),
             Happening::ExpireLeases(life) => self.expire_leases(life),
             Happening::Up(connection, up) => self.arrive_up(connection, up),

@@ -13,13 +13,15 @@ const DEADLINE: Duration = Duration::from_secs(60);
 fn config() -> StoreConfig {
     let results = ResultsConfig { block_bytes: 100, segment_bytes: 1000, buffered_bytes_max: 1000 };
     let space = SpaceConfig { reserve_bytes: 1600, kept_free_bytes: 0 };
-    StoreConfig { segment_bytes: SEGMENT_BYTES, results, space }
+    StoreConfig { segment_bytes: SEGMENT_BYTES, results, space, ..StoreConfig::default() }
 }
 
 fn open_store(disk: &SimDisk) -> (Store, Vec<Fact>) {
     let mut facts = Vec::new();
-    let opened = Store::open(Arc::new(disk.clone()), config(), &mut |_, fact| facts.push(fact));
-    (opened.unwrap().0, facts)
+    let opened = Store::open(Arc::new(disk.clone()), config(), &mut |_, fact| {
+        facts.push(fact.clone());
+    });
+    (opened.unwrap().store, facts)
 }
 
 fn group(n: u64, fact: Fact) -> FactGroup {

@@ -21,7 +21,7 @@ use crate::disk::{Disk, SimDisk};
 use crate::space::{Space, SpaceConfig};
 
 use super::error::RecoverJournalError;
-use super::recovery::{Recovered, recover};
+use super::recovery::{Base, Cut, recover};
 use super::writer::Writer;
 
 const STAGE: StageId = StageId { job: JobId(Uuid::from_u128(7)), stage: StageIndex(1) };
@@ -74,7 +74,7 @@ pub(super) fn kept_nowhere() -> Kept {
 /// A journal, what was read out of it, and how it is gone on with.
 struct Opened {
     facts: Vec<Fact>,
-    recovered: Recovered,
+    cut: Option<Cut>,
     writer: Writer,
 }
 
@@ -86,13 +86,14 @@ fn no_reserve(disk: &Arc<dyn Disk>) -> Arc<Space> {
 fn open_knowing(disk: &SimDisk, durable: FactIndex) -> Result<Opened, RecoverJournalError> {
     let mut facts = Vec::new();
     let disk: Arc<dyn Disk> = Arc::new(disk.clone());
-    let (writer, recovered) =
-        recover(&disk, &no_reserve(&disk), SEGMENT_BYTES, durable, &mut |index, fact| {
-            facts.push(fact);
-            assert_eq!(index.0, facts.len() as u64);
-        })?;
-    assert_eq!(recovered.last.0, facts.len() as u64);
-    Ok(Opened { facts, recovered, writer })
+    let space = no_reserve(&disk);
+    let base = Base::default();
+    let found = recover(&disk, &space, SEGMENT_BYTES, base, durable, &mut |index, fact| {
+        facts.push(fact);
+        assert_eq!(index.0, facts.len() as u64);
+    })?;
+    assert_eq!(found.last.0, facts.len() as u64);
+    Ok(Opened { facts, cut: found.cut, writer: found.writer })
 }
 
 fn open(disk: &SimDisk) -> Result<Opened, RecoverJournalError> {

@@ -6,7 +6,7 @@ fn journal_goes_on_over_segments_and_restarts() {
     for life in 0..12 {
         let mut opened = open(&disk).unwrap();
         assert_eq!(opened.facts, facts(life * 10));
-        assert_eq!(opened.recovered.cut, None);
+        assert_eq!(opened.cut, None);
         write(&mut opened.writer, life * 10, life * 10 + 10);
     }
     assert!(segments(&disk).len() > 5);
@@ -51,8 +51,9 @@ fn new_journal_begins_small_and_goes_on_in_whole_segments() {
     const WHOLE: u64 = 3 << 20;
     let disk = SimDisk::new();
     let shared: Arc<dyn Disk> = Arc::new(disk.clone());
-    let (mut writer, _) =
-        recover(&shared, &no_reserve(&shared), WHOLE, FactIndex(0), &mut |_, _| {}).unwrap();
+    let (space, base) = (no_reserve(&shared), Base::default());
+    let found = recover(&shared, &space, WHOLE, base, FactIndex(0), &mut |_, _| {}).unwrap();
+    let mut writer = found.writer;
     write(&mut writer, 0, 1);
     for n in 2..=2600 {
         writer.stage(FactIndex(n), &fact(n));

@@ -3,8 +3,9 @@ use std::time::Duration;
 use super::*;
 use crate::disk::RealDisk;
 use crate::journal::{CommitError, Durability, FactGroup, JournalThread, Store, StoreConfig};
-use crate::results::{Part, ResultsConfig};
+use crate::results::Part;
 use crate::space::SpaceConfig;
+use crate::testing;
 
 /// Far longer than any disk takes; a test that waits so long has failed.
 const DEADLINE: Duration = Duration::from_secs(30);
@@ -12,14 +13,15 @@ const DEADLINE: Duration = Duration::from_secs(30);
 fn config() -> StoreConfig {
     StoreConfig {
         segment_bytes: SEGMENT_BYTES,
-        results: ResultsConfig::default(),
         space: SpaceConfig { reserve_bytes: 0, kept_free_bytes: 0 },
+        ..StoreConfig::default()
     }
 }
 
 fn open_store(disk: Arc<dyn Disk>) -> (Store, Vec<Fact>) {
     let mut facts = Vec::new();
-    let (store, _) = Store::open(disk, config(), &mut |_, fact| facts.push(fact)).unwrap();
+    let see = &mut |_, fact: &Fact| facts.push(fact.clone());
+    let store = Store::open(disk, config(), see).unwrap().store;
     (store, facts)
 }
 
@@ -121,7 +123,8 @@ fn output_is_synced_before_the_frame_that_names_it() {
 fn output_that_the_journal_names_but_the_disk_lost_is_refused() {
     let disk = SimDisk::new();
     let (mut store, _) = open_store(Arc::new(disk.clone()));
-    store.stage(&group(1, done(1, kept_nowhere())));
+    store.stage(&group(1, testing::submitted(1, 3)));
+    store.stage(&group(2, testing::done(1, 0, 1, kept_nowhere())));
     store.commit().unwrap();
     let error = Store::open(Arc::new(disk), config(), &mut |_, _| {}).err().unwrap().to_string();
     assert!(error.contains("0000000009.seg") && error.contains("block 9"), "{error}");

@@ -66,7 +66,7 @@ fn what_was_committed_survives_a_crash_at_any_moment() {
                 found >= acknowledged,
                 "{acknowledged} acknowledged, {found} found, seed {seed}"
             );
-            cuts += u64::from(opened.recovered.cut.is_some());
+            cuts += u64::from(opened.cut.is_some());
             for n in found + 1.. {
                 opened.writer.stage(FactIndex(n), &fact(n));
                 match opened.writer.commit() {
@@ -91,7 +91,7 @@ fn tail_that_was_torn_in_its_first_bytes_is_cut_too() {
     bytes[end + 100..end + 140].fill(0xab);
     disk.put(&path, bytes);
     let opened = open(&disk).unwrap();
-    let cut = opened.recovered.cut.unwrap();
+    let cut = opened.cut.unwrap();
     assert_eq!((cut.offset, cut.after), (end as u64, FactIndex(1)));
-    assert_eq!(open(&disk).unwrap().recovered.cut, None);
+    assert_eq!(open(&disk).unwrap().cut, None);
 }

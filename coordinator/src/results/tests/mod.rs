@@ -26,7 +26,7 @@ fn open(disk: &SimDisk, needed: &[Kept]) -> Result<Results, RecoverResultsError>
     let shared: Arc<dyn Disk> = Arc::new(disk.clone());
     let reserve = SpaceConfig { reserve_bytes: 0, kept_free_bytes: 0 };
     let space = Arc::new(Space::open(Arc::clone(&shared), reserve).unwrap());
-    Results::open((shared, space), CONFIG, scan, &last, FactIndex(1))
+    Results::open((shared, space), CONFIG, scan, &last, None, FactIndex(1))
 }
 
 /// Three parts that only record `n` has.
