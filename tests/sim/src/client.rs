@@ -10,6 +10,7 @@ use gridctl_jobs::spec::JobSpec;
 
 use crate::coverage::Group;
 use crate::invariants::{Rule, Violation, check};
+use crate::room::Room;
 use crate::schedule::{JobPlan, Schedule};
 use crate::time::SimMs;
 use crate::world::{Happening, Life, World};
@@ -35,6 +36,12 @@ pub(crate) enum Operation {
     /// Another content under the same id.
     SubmitOther(usize),
     Cancel(usize),
+    Retry(usize),
+    Forget(usize),
+    /// Of a worker.
+    Drain(usize),
+    /// After it was drained.
+    Resume(usize),
 }
 
 /// A request that reaches the coordinator.
@@ -65,6 +72,15 @@ impl Clients {
             if job.cancel.is_some() {
                 open.push(Operation::Cancel(number));
             }
+            if job.retry.is_some() {
+                open.push(Operation::Retry(number));
+            }
+            if job.forget_at.is_some() {
+                open.push(Operation::Forget(number));
+            }
+        }
+        if let Some(drain) = schedule.drain {
+            open.extend([Operation::Drain(drain.worker), Operation::Resume(drain.worker)]);
         }
         Self { token: None, open, asked: Vec::new() }
     }
@@ -91,6 +107,16 @@ impl World<'_> {
             if let Some(cancel) = job.cancel {
                 self.agenda.put(cancel.at, Happening::Ask(Operation::Cancel(number)));
             }
+            if let Some(retry) = job.retry {
+                self.agenda.put(retry.at, Happening::Ask(Operation::Retry(number)));
+            }
+            if let Some(at) = job.forget_at {
+                self.agenda.put(at, Happening::Ask(Operation::Forget(number)));
+            }
+        }
+        if let Some(drain) = self.schedule.drain {
+            self.agenda.put(drain.at, Happening::Ask(Operation::Drain(drain.worker)));
+            self.agenda.put(drain.resume_at, Happening::Ask(Operation::Resume(drain.worker)));
         }
     }
 
@@ -101,9 +127,19 @@ impl World<'_> {
         }
         let patience_ms = PATIENCE_LEASES * self.schedule.lease_ms;
         self.agenda.put(self.now.after(patience_ms), Happening::Ask(operation));
-        if let Operation::Cancel(number) = operation
-            && self.clients.is_open(Operation::Submit(number))
-        {
+        let waits_for = match operation {
+            Operation::Cancel(number) | Operation::Retry(number) | Operation::Forget(number) => {
+                Some(Operation::Submit(number))
+            }
+            Operation::Drain(worker) => Some(Operation::Enrol(worker)),
+            Operation::Resume(worker) => Some(Operation::Drain(worker)),
+            Operation::CreateToken
+            | Operation::Enrol(_)
+            | Operation::Submit(_)
+            | Operation::SubmitAgain(_)
+            | Operation::SubmitOther(_) => None,
+        };
+        if waits_for.is_some_and(|first| self.clients.is_open(first)) {
             return;
         }
         if self.clients.asked.contains(&operation) {
@@ -135,7 +171,9 @@ impl World<'_> {
         if self.coordinator.is_none() || self.life != request.life {
             return Ok(());
         }
-        let number = self.register_request(request.operation);
+        // Whoever is refused asks again.
+        let Room::For(room) = self.room_for(request.operation)? else { return Ok(()) };
+        let number = self.register_request(request.operation, room);
         match self.event_of(request.operation, number) {
             Some(event) => self.tell_scheduler(event),
             None => Ok(()),
@@ -163,6 +201,10 @@ impl World<'_> {
         }
         self.trace.note(("reply", operation), || format!("{operation:?} is answered {reply:?}"));
         self.check_reply(operation, reply)?;
+        if matches!(reply, Reply::Refused(Refusal::NotEnded { .. })) {
+            // Asked again until it has.
+            return Ok(());
+        }
         self.clients.open.retain(|open| *open != operation);
         match (operation, reply) {
             (Operation::CreateToken, Reply::TokenCreated { token }) => {
@@ -185,7 +227,11 @@ impl World<'_> {
                 | Operation::Enrol(_)
                 | Operation::SubmitAgain(_)
                 | Operation::SubmitOther(_)
-                | Operation::Cancel(_),
+                | Operation::Cancel(_)
+                | Operation::Retry(_)
+                | Operation::Forget(_)
+                | Operation::Drain(_)
+                | Operation::Resume(_),
                 _,
             ) => {}
         }
@@ -193,6 +239,23 @@ impl World<'_> {
     }
 
     fn check_reply(&self, operation: Operation, reply: &Reply) -> Result<(), Violation> {
+        let job = match operation {
+            Operation::SubmitAgain(number)
+            | Operation::SubmitOther(number)
+            | Operation::Cancel(number)
+            | Operation::Retry(number)
+            | Operation::Forget(number) => Some(&self.schedule.jobs[number]),
+            Operation::CreateToken
+            | Operation::Enrol(_)
+            | Operation::Submit(_)
+            | Operation::Drain(_)
+            | Operation::Resume(_) => None,
+        };
+        let is_gone =
+            matches!(reply, Reply::Refused(Refusal::Forgotten { .. } | Refusal::NoSuchJob));
+        if is_gone && job.is_some_and(|job| job.forget_at.is_some()) {
+            return Ok(());
+        }
         let plan = |number: usize| self.schedule.jobs[number].id;
         let (fits, rule) = match operation {
             Operation::CreateToken => {
@@ -221,6 +284,32 @@ impl World<'_> {
                     Reply::Cancelled { .. } | Reply::Refused(Refusal::AlreadyEnded { .. })
                 );
                 (fits, Rule::HonestPeerIsServed)
+            }
+            Operation::Retry(_) => {
+                let fits = matches!(
+                    reply,
+                    Reply::Retried { .. }
+                        | Reply::Refused(
+                            Refusal::NothingToRetry { .. }
+                                | Refusal::NothingEnded { .. }
+                                | Refusal::InUse { .. }
+                                | Refusal::StillSkipped { .. }
+                        )
+                );
+                (fits, Rule::HonestPeerIsServed)
+            }
+            Operation::Forget(_) => {
+                let fits = matches!(
+                    reply,
+                    Reply::Forgotten { .. } | Reply::Refused(Refusal::NotEnded { .. })
+                );
+                (fits, Rule::HonestPeerIsServed)
+            }
+            Operation::Drain(_) => {
+                (matches!(reply, Reply::WorkerDraining { .. }), Rule::HonestPeerIsServed)
+            }
+            Operation::Resume(_) => {
+                (matches!(reply, Reply::WorkerResumed { .. }), Rule::HonestPeerIsServed)
             }
         };
         check(fits, rule, || format!("{operation:?} is answered {reply:?}"))
@@ -264,6 +353,23 @@ impl World<'_> {
                 let cancel = job.cancel?;
                 let target = Target { job: job.id, stage: cancel.stage, range: cancel.range };
                 Event::Cancel { request, caller: ADMIN, target }
+            }
+            Operation::Retry(number) => {
+                let job = &jobs[number];
+                let retry = job.retry?;
+                let target = Target { job: job.id, stage: retry.stage, range: retry.range };
+                Event::Retry { request, caller: ADMIN, target, all: retry.all }
+            }
+            Operation::Forget(number) => {
+                Event::Forget { request, caller: ADMIN, job: jobs[number].id }
+            }
+            Operation::Drain(worker) => {
+                let worker = self.workers[worker].identity?;
+                Event::DrainWorker { request, caller: ADMIN, worker }
+            }
+            Operation::Resume(worker) => {
+                let worker = self.workers[worker].identity?;
+                Event::ResumeWorker { request, caller: ADMIN, worker }
             }
         })
     }

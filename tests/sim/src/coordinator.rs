@@ -6,10 +6,11 @@ use std::collections::{BTreeMap, VecDeque};
 use gridctl_coordinator::journal::{FactGroup, Store};
 use gridctl_coordinator::keeping::{KeepingError, Swept};
 use gridctl_coordinator::results::{Pin, Pins};
+use gridctl_coordinator::space::Admitted;
 use gridctl_core::activity::{Activity, Granted};
 use gridctl_core::effect::{CloseReason, Effect, Effects, FactIndex, ToWorker};
 use gridctl_core::event::{Event, MonoMs, Now, Report, RequestId, SessionId};
-use gridctl_core::fact::Kept;
+use gridctl_core::fact::{Kept, Place};
 use gridctl_core::gate::ReleaseGate;
 use gridctl_core::lease::{EXPIRE_EVERY_MS, LeaseTable};
 use gridctl_core::scheduler::Scheduler;
@@ -29,6 +30,13 @@ use crate::world::{Happening, Life, World};
 
 /// The product's own checks cost as much as a step does: one in so many is looked at.
 pub(crate) const CHECKED_EVERY: u64 = 3;
+/// Where the output of a report lies that is heard again.
+const NOTHING_KEPT: Kept = Kept {
+    place: Place { segment: 0, block: 0, offset: 0, crc: 0 },
+    stdout_bytes: 0,
+    stderr_bytes: 0,
+    result_bytes: 0,
+};
 /// Heartbeats in a lease.
 const HEARTBEATS_PER_LEASE: u64 = 3;
 
@@ -49,7 +57,7 @@ pub(crate) struct Coordinator {
     sessions: BTreeMap<SessionId, ConnectionId>,
     /// Reports that came on each session and are not settled.
     reports: BTreeMap<SessionId, Vec<Report>>,
-    requests: BTreeMap<RequestId, Operation>,
+    requests: BTreeMap<RequestId, (Operation, Option<Admitted>)>,
     last_number: u64,
     clock: MonoClock,
     pub(crate) wall_ahead_ms: i64,
@@ -59,6 +67,8 @@ pub(crate) struct Coordinator {
     pins: Pins,
     /// Held until the window after the start has closed.
     window_pin: Option<Pin>,
+    /// When the reserve was last looked after.
+    pub(crate) tended: SimMs,
 }
 
 /// Makes a snapshot, and clears away what it replaces.
@@ -101,6 +111,7 @@ impl Coordinator {
             sweep: None,
             pins: Pins::default(),
             window_pin,
+            tended: SimMs(0),
         }
     }
 
@@ -222,7 +233,9 @@ impl World<'_> {
     }
 
     fn begin_commit(&mut self) {
-        let sync_ms = self.rng.u64(0..=self.schedule.sync_ms_max);
+        let (slow_until, slow_ms) = self.slow_disk;
+        let longest_ms = if self.now < slow_until { slow_ms } else { self.schedule.sync_ms_max };
+        let sync_ms = self.rng.u64(0..=longest_ms);
         let Some(coordinator) = &mut self.coordinator else { return };
         if coordinator.is_committing || coordinator.waiting.is_empty() {
             return;
@@ -266,6 +279,12 @@ impl World<'_> {
                 self.release()?;
                 self.check_views()?;
                 self.begin_commit();
+                Ok(())
+            }
+            Some(Err(error)) if error.is_no_room() => {
+                // It stays what is committed next.
+                let at = self.try_again_at();
+                self.agenda.put(at, Happening::CommitEnds(life));
                 Ok(())
             }
             Some(Err(error)) => {
@@ -316,7 +335,7 @@ impl World<'_> {
                 }
             }
             Effect::Reply { request, reply } => {
-                if let Some(operation) = coordinator.requests.remove(&request) {
+                if let Some((operation, _)) = coordinator.requests.remove(&request) {
                     self.send_reply(operation, reply);
                 }
             }
@@ -341,7 +360,7 @@ impl World<'_> {
         id: ConnectionId,
         message: WorkerMessage,
     ) -> Result<(), Violation> {
-        let now = self.now;
+        let (now, no_room) = (self.now, self.has_no_room());
         let Some(connection) = self.connections.get_mut(&id) else { return Ok(()) };
         let Some(coordinator) = &mut self.coordinator else { return Ok(()) };
         if let WorkerMessage::Hello(hello) = &message {
@@ -366,6 +385,8 @@ impl World<'_> {
         let uploads = &connection.uploads;
         let results = coordinator.store.results();
         let pin = Pin::new(results);
+        let again = no_room.then(|| message.clone());
+        let mut found_none = false;
         let keep = |output: &Output| -> Kept {
             let appended = match output {
                 Output::Inline { stdout, stderr, result } => results.append(stdout, stderr, result),
@@ -377,10 +398,23 @@ impl World<'_> {
                     results.append(&output.stdout, &output.stderr, &output.result)
                 }
             };
-            appended.expect("the simulated disk takes what is not synced")
+            match appended {
+                Err(error) if error.is_no_room() => {
+                    found_none = true;
+                    NOTHING_KEPT
+                }
+                appended => appended.expect("the simulated disk takes what is not synced"),
+            }
         };
         let event = gridctl_coordinator::sim::event(session, message, keep)
             .map_err(|error| malformed(&error))?;
+        if let Some(again) = again.filter(|_| found_none) {
+            connection.waits_for_room = true;
+            connection.waiting.push_front(again);
+            let at = self.try_again_at();
+            self.agenda.put(at, Happening::HearAgain(id));
+            return Ok(());
+        }
         event.map_or(Ok(()), |event| self.tell_scheduler(event))?;
         if let Some(coordinator) = &mut self.coordinator {
             coordinator.pins.hold(coordinator.scheduler.state().applied(), vec![pin]);
@@ -417,6 +451,7 @@ impl World<'_> {
         };
         let expired = coordinator.leases.expire(coordinator.mono(now));
         self.agenda.put(now.after(EXPIRE_EVERY_MS), Happening::ExpireLeases(life));
+        self.tend_disk();
         for session in expired {
             self.check_nothing_unread(session)?;
             self.tell_scheduler(Event::LeaseExpired { session })?;
@@ -445,10 +480,14 @@ impl World<'_> {
         if known { self.tell_scheduler(Event::Disconnected { session }) } else { Ok(()) }
     }
 
-    pub(crate) fn register_request(&mut self, operation: Operation) -> RequestId {
+    pub(crate) fn register_request(
+        &mut self,
+        operation: Operation,
+        room: Option<Admitted>,
+    ) -> RequestId {
         let coordinator = self.coordinator.as_mut().expect("requests arrive at a coordinator");
         let request = RequestId(coordinator.next_number());
-        coordinator.requests.insert(request, operation);
+        coordinator.requests.insert(request, (operation, room));
         request
     }
 

@@ -35,6 +35,10 @@ impl World<'_> {
             }
             Fault::WorkerDrain { worker, down_ms } => {
                 self.workers[worker].away_ms = down_ms;
+                let runs = self.workers[worker].agent.is_some();
+                if runs && self.rng.u8(0..8) == 0 {
+                    self.workers[worker].crash_after_steps = Some((1, down_ms));
+                }
                 let life = self.workers[worker].life();
                 let event = Box::new(AgentEvent::Drain);
                 self.agenda.put(self.now, Happening::FromExecutor(life, event));
@@ -60,6 +64,18 @@ impl World<'_> {
             }
             Fault::FailedSync { down_ms } => {
                 self.fail_next_sync = Some(down_ms);
+                true
+            }
+            Fault::SlowDisk { for_ms, sync_ms } => {
+                self.slow_disk = (self.now.after(for_ms), sync_ms);
+                true
+            }
+            Fault::FullDisk { for_ms, left_bytes } => {
+                self.fill_disk(left_bytes, for_ms);
+                true
+            }
+            Fault::ReadOnly { for_ms } => {
+                self.forbid_writes(for_ms);
                 true
             }
             Fault::CoordinatorPause { for_ms } => {
@@ -105,15 +121,18 @@ impl World<'_> {
                 true
             }
             Fault::WorkerCrashAtStep { worker, steps, down_ms } => {
-                self.workers[worker].crash_after_steps = Some((steps, down_ms));
-                self.workers[worker].agent.is_some()
+                let runs = self.workers[worker].agent.is_some();
+                if runs {
+                    self.workers[worker].crash_after_steps = Some((steps, down_ms));
+                }
+                runs
             }
         };
         let work_is_open = !self.clients.are_content() || self.open_jobs() > 0;
         if hit && work_is_open {
             self.faults_that_hit += 1;
             self.coverage.hit(Group::Fault, fault.kind());
-        } else if !hit && work_is_open {
+        } else if !hit && work_is_open && self.now < self.schedule.calm_at {
             // It found nothing to go wrong: later there may be.
             self.agenda.put(self.now.after(MISSED_AGAIN_MS), Happening::Fault(fault));
         }

@@ -10,6 +10,8 @@ const FAULTS_MAX: usize = 9;
 
 /// How far a heartbeat misses the end of its lease, at most.
 const RACE_MS: u64 = 200;
+/// What a full disk still takes, at most: a reserve, and a little more.
+const LEFT_BYTES: u64 = 64 << 10;
 /// Wall clocks jump to anywhere within so much of the right time: join tokens are good for longer.
 const WALL_JUMP_MS: i64 = 20 * 60_000;
 
@@ -39,6 +41,12 @@ pub(crate) enum Fault {
     CrashInCommit { changes: u64, down_ms: u64 },
     /// The coordinator's next sync fails, so that it stops; it is started again.
     FailedSync { down_ms: u64 },
+    /// Syncs take very long for a while.
+    SlowDisk { for_ms: u64, sync_ms: u64 },
+    /// The coordinator's disk takes only so much more for a while.
+    FullDisk { for_ms: u64, left_bytes: u64 },
+    /// The coordinator's disk takes nothing for a while.
+    ReadOnly { for_ms: u64 },
     /// The coordinator stands still.
     CoordinatorPause { for_ms: u64 },
     /// The next replies to clients are lost, so that clients ask again.
@@ -66,7 +74,7 @@ pub(crate) enum Fault {
 pub(crate) const CLOCK_RATE: &str = "clock rate";
 
 /// The kinds of fault, for counting.
-pub(crate) const FAULT_KINDS: [&str; 22] = [
+pub(crate) const FAULT_KINDS: [&str; 25] = [
     "break",
     "one way",
     "late",
@@ -88,6 +96,9 @@ pub(crate) const FAULT_KINDS: [&str; 22] = [
     "crash at event",
     "worker crash at step",
     "coordinator kill",
+    "slow disk",
+    "full disk",
+    "read only",
     CLOCK_RATE,
 ];
 
@@ -102,6 +113,9 @@ impl Fault {
             Self::WorkerDrain { .. } => 5,
             Self::WorkerPause { .. } => 6,
             Self::CoordinatorCrash { .. } => 7,
+            Self::SlowDisk { .. } => 21,
+            Self::FullDisk { .. } => 22,
+            Self::ReadOnly { .. } => 23,
             Self::CoordinatorKill { .. } => 20,
             Self::CrashInCommit { .. } => 8,
             Self::FailedSync { .. } => 9,
@@ -171,7 +185,7 @@ fn draw_fault(rng: &mut Rng, lease_ms: u64, workers: usize) -> Fault {
     // Half of what lasts is over within the lease, half is not.
     let for_ms = rng.u64(1..2 * lease_ms);
     let down_ms = for_ms;
-    match rng.u8(0..34) {
+    match rng.u8(0..39) {
         0 | 1 => Fault::Break { worker },
         2..5 => Fault::OneWay { worker, up: rng.bool(), for_ms },
         5 | 6 => Fault::Late { worker },
@@ -199,6 +213,9 @@ fn draw_fault(rng: &mut Rng, lease_ms: u64, workers: usize) -> Fault {
             to_ms: rng.i64(-WALL_JUMP_MS..WALL_JUMP_MS),
         },
         30..32 => Fault::CoordinatorKill { down_ms },
+        32 | 33 => Fault::SlowDisk { for_ms, sync_ms: rng.u64(20..500) },
+        34 | 35 => Fault::FullDisk { for_ms: 2 * for_ms, left_bytes: rng.u64(0..LEFT_BYTES) },
+        36 => Fault::ReadOnly { for_ms },
         28 | 29 => Fault::CrashAtEvent { events: rng.u64(1..30), down_ms },
         _ => Fault::WorkerCrashAtStep { worker, steps: rng.u64(1..20), down_ms },
     }

@@ -129,6 +129,8 @@ impl World<'_> {
             }
             Happening::Fault(_)
             | Happening::StartCoordinator
+            | Happening::DiskHeals
+            | Happening::HearAgain(_)
             | Happening::StartWorker(_)
             | Happening::Ask(_)
             | Happening::ReplyArrives(..)

@@ -61,6 +61,8 @@ pub enum Rule {
     CapacityOfMachine,
     /// More cpus than there are are never reserved in the scheduler's account.
     CapacityInAccount,
+    /// Nothing new is taken when less is free than is kept free (design, storage).
+    FullDiskTakesNothingNew,
     /// The facts in the journal are those that were made, and give the same state.
     ReplayIsState,
     /// What readers see is what the scheduler has, once everything is released.

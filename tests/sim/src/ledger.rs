@@ -288,6 +288,9 @@ impl Ledger {
     /// Takes in that a worker is told that it may forget these results.
     pub(crate) fn settled(&mut self, items: &[ReportItem]) -> Result<(), Violation> {
         for item in items.iter().filter(|item| matches!(item.outcome, Outcome::Done { .. })) {
+            if self.forgotten.contains_key(&item.stage.job) {
+                continue;
+            }
             for index in item.range.start..item.range.end {
                 let task = *self.task(item.stage, index);
                 if task.end == End::Done && task.recorded == item.token {

@@ -25,6 +25,7 @@ mod ledger;
 mod network;
 mod planted;
 mod recovery;
+mod room;
 mod run;
 mod schedule;
 mod time;

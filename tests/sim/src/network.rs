@@ -40,11 +40,13 @@ pub(crate) struct Connection {
     /// Nothing sent on it arrives at the coordinator before.
     pub(crate) late_until: SimMs,
     heartbeat_every_ms: u64,
+    /// What it said first found no room.
+    pub(crate) waits_for_room: bool,
     /// A heartbeat arrived while the coordinator stood still, and is not read.
     pub(crate) has_unread: bool,
     pub(crate) uploads: Vec<(UploadId, Arc<TaskOutput>)>,
     /// Messages that arrived behind a report whose uploads have not, that report first.
-    waiting: VecDeque<WorkerMessage>,
+    pub(crate) waiting: VecDeque<WorkerMessage>,
 }
 
 /// What travels to the coordinator.
@@ -107,6 +109,7 @@ impl World<'_> {
             last_down: self.now,
             late_until: SimMs(0),
             heartbeat_every_ms: 0,
+            waits_for_room: false,
             has_unread: false,
             uploads: Vec::new(),
             waiting: VecDeque::new(),
@@ -215,8 +218,11 @@ impl World<'_> {
     }
 
     /// Takes in what a worker said, up to a report whose uploads have not arrived.
-    fn hear_what_waits(&mut self, id: ConnectionId) -> Result<(), Violation> {
+    pub(crate) fn hear_what_waits(&mut self, id: ConnectionId) -> Result<(), Violation> {
         while let Some(connection) = self.connections.get_mut(&id) {
+            if connection.waits_for_room {
+                break;
+            }
             let Some(first) = connection.waiting.front() else { break };
             if !connection.has_uploads_of(first) {
                 self.coverage.hit(Group::Elsewhere, "report waits for upload");

@@ -1,11 +1,8 @@
 //! The coordinator's end and beginning: what a crash leaves, and what is made of it.
 
-use std::sync::Arc;
-
 use gridctl_coordinator::disk::{CrashSeed, Disk};
 use gridctl_coordinator::journal::{Opened, Recovered, Store, StoreConfig};
 use gridctl_coordinator::results::ResultsConfig;
-use gridctl_coordinator::space::SpaceConfig;
 use gridctl_core::effect::FactIndex;
 use gridctl_core::event::Event;
 use gridctl_core::fact::Fact;
@@ -17,6 +14,7 @@ use gridctl_core::state::State;
 use crate::coordinator::{Circumstances, Coordinator};
 use crate::coverage::Group;
 use crate::invariants::{Rule, Violation, check};
+use crate::room::SPACE;
 use crate::schedule::{WALL_SKEW_MS, draw_clock};
 use crate::world::{Happening, Life, World};
 
@@ -100,6 +98,12 @@ impl World<'_> {
                 // It crashed again while it recovered.
                 self.disk.crash(CrashSeed(self.rng.u64(..)));
                 self.agenda.put(self.now.after(1), Happening::StartCoordinator);
+                return Ok(());
+            }
+            Err(_) if self.has_no_room() => {
+                // Started again and again until there is room.
+                let at = self.try_again_at();
+                self.agenda.put(at, Happening::StartCoordinator);
                 return Ok(());
             }
             Err(violation) => return Err(violation),
@@ -188,6 +192,8 @@ impl World<'_> {
                 Ok(())
             }
             Ok(None) => Ok(()),
+            // There will be another one.
+            Err(_) if self.has_no_room() => Ok(()),
             Err(error) => {
                 check(false, Rule::JournalRecovers, || format!("a sweep failed: {error}"))
             }
@@ -205,10 +211,9 @@ impl World<'_> {
                 segment_bytes: 4 << 10,
                 buffered_bytes_max: 16 << 10,
             },
-            space: SpaceConfig { reserve_bytes: 32 << 10, kept_free_bytes: 8 << 10 },
+            space: SPACE,
         };
-        let disk: Arc<dyn Disk> = Arc::new(self.disk.clone());
-        match Store::open(disk, config, &mut |_, fact| tail.push(fact.clone())) {
+        match Store::open(self.disk(), config, &mut |_, fact| tail.push(fact.clone())) {
             Ok(Opened { store, state, recovered }) => {
                 let facts = self.since_the_beginning(recovered.snapshot, tail)?;
                 let mut replayed = State::new();

@@ -27,6 +27,8 @@ pub(crate) const FAULTS_MIN: usize = 3;
 /// The priority of a job that nothing else may keep waiting.
 const FIRST: i32 = 100;
 
+/// How soon somebody retries what was cancelled, in half of the cases.
+const SOON_MS: u64 = 200;
 /// Clocks go at most so much too fast or too slow, in thousandths: what the contract assumes.
 const RATE_MAX: i64 = 50;
 /// Wall clocks are off by as much, in either direction.
@@ -39,6 +41,7 @@ pub(crate) struct Schedule {
     pub(crate) machines: Vec<Machine>,
     /// At least two, with [`TASKS_MIN`] tasks together, one stage of which needs another.
     pub(crate) jobs: Vec<JobPlan>,
+    pub(crate) drain: Option<DrainPlan>,
     /// In order of time; at least [`FAULTS_MIN`].
     pub(crate) faults: Vec<(SimMs, Fault)>,
     /// From when on nothing goes wrong any more.
@@ -69,6 +72,27 @@ pub(crate) struct JobPlan {
     pub(crate) behaviours: Vec<Behaviour>,
     pub(crate) submit_at: SimMs,
     pub(crate) cancel: Option<CancelPlan>,
+    pub(crate) retry: Option<RetryPlan>,
+    /// From when on somebody wants it to be gone.
+    pub(crate) forget_at: Option<SimMs>,
+}
+
+/// When what has ended of a job is run again.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct RetryPlan {
+    pub(crate) at: SimMs,
+    pub(crate) stage: Option<StageIndex>,
+    pub(crate) range: Option<TaskRange>,
+    /// What is done too.
+    pub(crate) all: bool,
+}
+
+/// When a worker gets nothing new.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct DrainPlan {
+    pub(crate) worker: usize,
+    pub(crate) at: SimMs,
+    pub(crate) resume_at: SimMs,
 }
 
 /// When something of a job is cancelled.
@@ -140,15 +164,24 @@ impl Schedule {
         for job in &mut jobs {
             job.submit_at = SimMs(rng.u64(0..active_ms / 3));
             job.cancel = draw_cancel(&mut rng, job, active_ms);
+            job.retry = draw_retry(&mut rng, job, active_ms);
+            let forgotten = rng.u8(0..6) == 0;
+            job.forget_at = forgotten.then(|| job.submit_at.after(rng.u64(0..2 * active_ms)));
         }
         let mut faults = draw_faults(&mut rng, active_ms, lease_ms, machines.len());
         if drawn == Drawn::DoubleRuns {
             add_double_runs(&mut rng, &mut faults, jobs[0].submit_at, lease_ms, machines.len());
         }
+        let drain = (rng.u8(0..4) == 0).then(|| {
+            let at = SimMs(rng.u64(0..active_ms));
+            let resume_at = at.after(rng.u64(0..active_ms));
+            DrainPlan { worker: rng.usize(0..machines.len()), at, resume_at }
+        });
         let calm_at = faults.last().map_or(SimMs(0), |(at, _)| *at).after(1);
         Self {
             machines,
             jobs,
+            drain,
             faults,
             calm_at,
             lease_ms,
@@ -267,7 +300,15 @@ fn draw_job(rng: &mut Rng, seed: u64, number: usize, widest: u32, machines: usiz
         (2 << 62) | rng.u64(..) >> 2,
     ));
     let spec = JobSpec { name: format!("job{number}"), priority: rng.i32(-1..=1), stages };
-    JobPlan { id, spec: Arc::new(spec), behaviours, submit_at: SimMs(0), cancel: None }
+    JobPlan {
+        id,
+        spec: Arc::new(spec),
+        behaviours,
+        submit_at: SimMs(0),
+        cancel: None,
+        retry: None,
+        forget_at: None,
+    }
 }
 
 fn draw_behaviour(rng: &mut Rng, machines: usize) -> Behaviour {
@@ -334,16 +375,39 @@ fn draw_cancel(rng: &mut Rng, job: &JobPlan, active_ms: u64) -> Option<CancelPla
         return None;
     }
     let at = job.submit_at.after(rng.u64(0..active_ms));
+    let (stage, range) = draw_part(rng, job);
+    Some(CancelPlan { at, stage, range })
+}
+
+fn draw_retry(rng: &mut Rng, job: &JobPlan, active_ms: u64) -> Option<RetryPlan> {
+    // Who cancels thinks better of it more often.
+    if rng.u8(0..if job.cancel.is_some() { 2 } else { 5 }) != 0 {
+        return None;
+    }
+    let at = match job.cancel {
+        // What runs has hardly heard of it.
+        Some(cancel) if rng.bool() => cancel.at.after(rng.u64(0..SOON_MS)),
+        Some(_) | None => job.submit_at.after(rng.u64(0..2 * active_ms)),
+    };
+    let (stage, range) = match job.cancel {
+        Some(cancel) if rng.bool() => (cancel.stage, cancel.range),
+        Some(_) | None => draw_part(rng, job),
+    };
+    Some(RetryPlan { at, stage, range, all: rng.u8(0..3) == 0 })
+}
+
+/// Draws a job, a stage of it, or tasks of a stage.
+fn draw_part(rng: &mut Rng, job: &JobPlan) -> (Option<StageIndex>, Option<TaskRange>) {
     let stage = rng.usize(0..job.spec.stages.len());
     let count = job.spec.stages[stage].items.count();
     let start = rng.u64(0..count);
     let range = TaskRange::new(start, rng.u64(start + 1..=count));
     let index = StageIndex(u32::try_from(stage).expect("a handful of stages"));
-    Some(match rng.u8(0..3) {
-        0 => CancelPlan { at, stage: None, range: None },
-        1 => CancelPlan { at, stage: Some(index), range: None },
-        _ => CancelPlan { at, stage: Some(index), range: Some(range) },
-    })
+    match rng.u8(0..3) {
+        0 => (None, None),
+        1 => (Some(index), None),
+        _ => (Some(index), Some(range)),
+    }
 }
 
 /// Returns about how long the jobs run on these machines when nothing goes wrong.

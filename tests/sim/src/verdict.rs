@@ -11,6 +11,7 @@ use crate::coordinator::has_nothing_reserved;
 use crate::executor::output_of;
 use crate::invariants::{Rule, Violation, check, name};
 use crate::schedule::{Behaviour, JobPlan};
+use crate::time::SimMs;
 use crate::world::World;
 
 /// How long everything may take once the faults have stopped: backoffs of retries (seconds), leases and
@@ -61,6 +62,8 @@ impl World<'_> {
     /// Checks what is left at the end, and that a restart finds the same.
     pub(crate) fn check_end(&mut self) -> Result<(), Violation> {
         self.check_views()?;
+        self.no_room_until = SimMs(0);
+        self.heal_disk();
         let Some(coordinator) = self.coordinator.take() else {
             return check(false, Rule::EverythingEnds, || "there is no coordinator".to_owned());
         };

@@ -38,6 +38,10 @@ pub(crate) enum Happening {
     /// Someone looks at what has arrived meanwhile.
     Look(Node),
     StartCoordinator,
+    /// There is room on the disk again.
+    DiskHeals,
+    /// What a worker said and found no room is heard again.
+    HearAgain(ConnectionId),
     CommitEnds(Life),
     Sweep(Life),
     CoordinatorTick(Life),
@@ -84,6 +88,9 @@ pub(crate) struct World<'a> {
     pub(crate) overload: Overload,
     /// Until when messages take much longer, and so overtake each other.
     pub(crate) jitter_until: SimMs,
+    /// Until when syncs take up to how long.
+    pub(crate) slow_disk: (SimMs, u64),
+    pub(crate) no_room_until: SimMs,
     pub(crate) requests_to_lose: u32,
     pub(crate) requests_to_duplicate: u32,
     /// Of schedulers and agents.
@@ -122,6 +129,8 @@ impl<'a> World<'a> {
             coordinator_inbox: Inbox::default(),
             overload: Overload::default(),
             jitter_until: SimMs(0),
+            slow_disk: (SimMs(0), 0),
+            no_room_until: SimMs(0),
             requests_to_lose: 0,
             requests_to_duplicate: 0,
             steps: 0,
@@ -166,6 +175,11 @@ impl<'a> World<'a> {
         match happening {
             Happening::Fault(fault) => self.strike(fault),
             Happening::StartCoordinator => self.start_coordinator(),
+            Happening::DiskHeals => {
+                self.heal_disk();
+                Ok(())
+            }
+            Happening::HearAgain(connection) => self.hear_again(connection),
             Happening::Look(node) => self.look_into_inbox(node),
             Happening::CommitEnds(life) => self.commit_ends(life),
             Happening::Sweep(life) => self.sweep(life),

@@ -1,36 +1,41 @@
 //! A few seeds in every test run; many more by the program (see CONTRIBUTING).
 
-use gridctl_sim::{Coverage, Settings, run};
+use gridctl_sim::{Coverage, Plan, Settings, run, run_all};
 
 /// Enough to see each kind of fault, few enough for an unoptimised build.
-const SEEDS: u64 = 60;
+const SEEDS: u64 = 100;
 
 #[test]
 fn invariants_hold_and_everything_ends() {
-    let mut coverage = Coverage::new();
-    for seed in 0..SEEDS {
-        let outcome = run(seed, Settings::default());
-        if let Some(violation) = outcome.violation {
-            panic!(
-                "seed {seed}: {violation}\nreplay: cargo run -p gridctl-sim -- --seed {seed} --log"
-            );
-        }
-        coverage.add(&outcome.coverage);
+    let seeds: Vec<u64> = (0..SEEDS).collect();
+    let plan = Plan { threads: 2, failures_max: 1 };
+    let batch = run_all(&seeds, Settings::default(), plan, &|_| {});
+    if let Some(failure) = batch.failures.first() {
+        let (seed, violation) = (failure.seed, &failure.violation);
+        panic!("seed {seed}: {violation}\nreplay: cargo run -p gridctl-sim -- --seed {seed} --log");
     }
     let never: Vec<String> =
-        coverage.never_hit().into_iter().filter(|kind| kind.starts_with("Fault")).collect();
+        batch.coverage.never_hit().into_iter().filter(|kind| kind.starts_with("Fault")).collect();
     assert!(never.is_empty(), "never happened: {never:?}");
 }
 
 #[test]
-fn same_seed_gives_the_same_run() {
-    for seed in [3, 17, 40] {
-        let [first, second] = [(); 2].map(|()| run(seed, Settings::default()));
-        assert_eq!(first.trace_hash, second.trace_hash, "seed {seed}");
-        assert_eq!(first.simulated, second.simulated, "seed {seed}");
-    }
-    let [one, other] = [3, 4].map(|seed| run(seed, Settings::default()));
-    assert_ne!(one.trace_hash, other.trace_hash);
+fn what_was_never_hit_is_told() {
+    let never = Coverage::new().never_hit();
+    assert!(never.iter().any(|kind| kind == "Fault: coordinator crash"), "{never:?}");
+    assert!(never.iter().any(|kind| kind.starts_with("hello × ready (")), "{never:?}");
+}
+
+#[test]
+fn same_seeds_give_the_same_runs_on_any_number_of_threads() {
+    let seeds: Vec<u64> = (0..20).collect();
+    let [one, three] = [1, 3].map(|threads| {
+        let plan = Plan { threads, failures_max: 1 };
+        run_all(&seeds, Settings::default(), plan, &|_| {})
+    });
+    assert_eq!(one.hashes, three.hashes);
+    assert_eq!((one.hash(), one.simulated_ms), (three.hash(), three.simulated_ms));
+    assert_ne!(one.hashes[0].1, one.hashes[1].1);
 }
 
 #[test]
