@@ -119,8 +119,12 @@ impl Home {
 
     /// Starts a command that runs on. What it prints on standard output comes line by line.
     pub(crate) fn start(&self, args: &[&str]) -> (Service, Receiver<String>) {
+        self.start_command(self.command(args))
+    }
+
+    /// Starts a prepared command that runs on.
+    pub(crate) fn start_command(&self, mut command: Command) -> (Service, Receiver<String>) {
         let log = self.scratch_file();
-        let mut command = self.command(args);
         command.stdout(Stdio::piped()).stderr(File::create(&log).unwrap());
         let mut child = command.spawn().unwrap();
         let out = BufReader::new(child.stdout.take().unwrap());
