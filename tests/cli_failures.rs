@@ -11,7 +11,7 @@ use std::fs;
 use std::net::UdpSocket;
 use std::path::Path;
 
-use common::{Home, children, is_running, until};
+use common::{Home, at_work, children, is_running, until};
 use rustix::process::{Pid, Signal};
 use serde_json::{Value, json};
 
@@ -197,4 +197,42 @@ fn strangers_are_refused_and_the_coordinator_serves_on() {
     // That of the other authority; the rest did not get as far, or said nothing that could be heard.
     assert_eq!(refusals, 1, "a refusal is one line: {log}");
     assert_eq!(home.json(&["workers", "--json"])[0]["state"], json!("ready"));
+}
+
+#[test]
+fn results_that_memory_has_no_room_for_wait_on_disk_for_a_coordinator_that_is_away() {
+    let home = Home::new();
+    let (mut coordinator, token) = home.coordinator_with(&["--lease", "10m"]);
+    let one = home.worker("one", &token);
+    let go = home.path().join("go");
+    let script = r#"touch "$1.$2"; while [ ! -e "$1" ]; do sleep 0.02; done; head -c 15000000 /dev/zero; head -c 15000000 /dev/zero >&2"#;
+    let go_text = go.to_str().unwrap();
+    let job =
+        home.ok(&["submit", "--range", "0..2", "--", "sh", "-c", script, "sh", go_text, "{item}"]);
+    let job = job.trim();
+    until("both run", || {
+        let begun = ["go.0", "go.1"].map(|file| home.path().join(file).exists());
+        if begun == [true; 2] { Ok(()) } else { Err((begun, one.log())) }
+    });
+    coordinator.kill();
+    fs::write(&go, "").unwrap();
+    let worker = at_work(one.pid()).unwrap();
+    let descriptors = format!("/proc/{}/fd", worker.as_raw_nonzero());
+    until("some of it is in a file without a name", || {
+        let links = fs::read_dir(&descriptors).unwrap().filter_map(|entry| {
+            let path = entry.ok()?.path();
+            let is_nameless = fs::read_link(&path).ok()?.to_string_lossy().ends_with(" (deleted)");
+            let bytes = fs::metadata(&path).ok()?.len();
+            is_nameless.then_some(bytes)
+        });
+        let largest = links.max();
+        if largest >= Some(30_000_000) { Ok(()) } else { Err((largest, one.log())) }
+    });
+    drop(coordinator);
+    let (_again, _) = home.coordinator_with(&["--lease", "10m"]);
+    assert_eq!(home.run(&["wait", job]).code, Some(0), "{}", one.log());
+    for stream in [&[][..], &["--stderr"]] {
+        let ended = home.run(&[&["output", job], stream].concat());
+        assert!(ended.stdout == vec![0; 30_000_000], "{} bytes", ended.stdout.len());
+    }
 }

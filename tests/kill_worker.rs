@@ -29,6 +29,9 @@ while [ ! -e "$1/session" ] || [ ! -e "$1/orphan" ]; do sleep 0.02; done
 eval "$2"
 "#;
 
+/// Takes away what it takes to make namespaces.
+const WITHOUT: [&str; 5] = ["setpriv", "--bounding-set", "-sys_admin", "--inh-caps", "-sys_admin"];
+
 /// Whether workers get a pid namespace.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Mode {
@@ -95,17 +98,20 @@ fn start_worker(home: &Home, mode: Mode, token: &str, more: &[&str]) -> Service 
     .concat();
     let mut command = home.command(&args);
     if mode == Mode::Without && rustix::process::geteuid().is_root() {
-        let program = command.get_program().to_owned();
-        command = home.command(&[]);
-        let mut without = Command::new("setpriv");
-        without.args(["--bounding-set", "-sys_admin", "--inh-caps", "-sys_admin"]);
-        without.arg(program).args(&args).env_clear().current_dir(home.path());
-        for (name, value) in command.get_envs() {
-            without.env(name, value.unwrap());
-        }
-        command = without;
+        command = behind(home, &WITHOUT, &command);
     }
     home.start_command(command).0
+}
+
+/// The same command, started by another one.
+fn behind(home: &Home, first: &[&str], command: &Command) -> Command {
+    let mut whole = Command::new(first[0]);
+    whole.args(&first[1..]).arg(command.get_program()).args(command.get_args());
+    whole.env_clear().current_dir(home.path());
+    for (name, value) in command.get_envs() {
+        whole.env(name, value.unwrap());
+    }
+    whole
 }
 
 /// A task of several processes.
@@ -143,8 +149,9 @@ impl Family {
 /// Both kinds of worker; a reason is printed where there is only one.
 fn modes() -> Vec<Mode> {
     let can_do_without = !rustix::process::geteuid().is_root()
-        || Command::new("setpriv")
-            .args(["--bounding-set", "-sys_admin", "--inh-caps", "-sys_admin", "true"])
+        || Command::new(WITHOUT[0])
+            .args(&WITHOUT[1..])
+            .arg("true")
             .status()
             .is_ok_and(|status| status.success());
     if can_do_without {
@@ -355,5 +362,75 @@ fn sigterm_of_a_worker_or_its_parent_drains_and_it_is_not_started_again() {
             assert_eq!(log.matches("working").count(), 1, "{log}");
             assert!(grid.coordinator.log().lines().all(|line| !line.contains("ERROR")));
         }
+    }
+}
+
+/// A control group with a limit of memory; removed when it goes out of scope.
+struct SmallMemory(PathBuf);
+
+impl SmallMemory {
+    /// # Errors
+    /// Why that cannot be had here.
+    fn new() -> Result<Self, String> {
+        let groups = fs::read_to_string("/proc/self/cgroup").unwrap();
+        let path_of = |start: &str| {
+            groups.lines().find_map(|line| {
+                let (controllers, path) = line.split_once(':')?.1.split_once(':')?;
+                (controllers == start).then(|| path.trim_start_matches('/').to_owned())
+            })
+        };
+        let root = Path::new("/sys/fs/cgroup");
+        let (parent, limits): (_, [(&str, &str); 2]) = match (path_of("memory"), path_of("")) {
+            (Some(path), _) => (
+                root.join("memory").join(path),
+                [("memory.limit_in_bytes", "300M"), ("memory.swappiness", "0")],
+            ),
+            (None, Some(path)) => {
+                (root.join(path), [("memory.max", "300M"), ("memory.swap.max", "0")])
+            }
+            (None, None) => return Err("there are no control groups".to_owned()),
+        };
+        let group = Self(parent.join(format!("gridctl-test-{}", std::process::id())));
+        fs::create_dir(&group.0).map_err(|error| format!("{}: {error}", group.0.display()))?;
+        for (place, (file, limit)) in limits.into_iter().enumerate() {
+            // The second only keeps the machine from swapping, where it can at all.
+            let set = fs::write(group.0.join(file), limit);
+            set.or_else(|error| if place == 0 { Err(format!("{file}: {error}")) } else { Ok(()) })?;
+        }
+        // Where nobody may be put into it, nothing can be tried in it.
+        let enter = format!("echo $$ > {}/cgroup.procs", group.0.display());
+        let entered = Command::new("sh").args(["-ec", &enter]).output().unwrap();
+        if entered.status.success() {
+            Ok(group)
+        } else {
+            Err(String::from_utf8_lossy(&entered.stderr).trim().to_owned())
+        }
+    }
+}
+
+impl Drop for SmallMemory {
+    fn drop(&mut self) {
+        // It may never have been made.
+        let _ = fs::remove_dir(&self.0);
+    }
+}
+
+#[test]
+fn a_task_that_the_kernel_kills_for_want_of_memory_is_out_of_memory() {
+    let group = match SmallMemory::new() {
+        Ok(group) => group,
+        Err(why) => return say(&format!("skipped a task without memory: {why}")),
+    };
+    let home = Home::new();
+    for (script, failure) in [
+        ("exec tail /dev/zero", "out of memory"),
+        ("tail /dev/zero; exit $?", "out of memory"),
+        ("kill -9 $$", "signal 9"),
+    ] {
+        let enter = format!("echo $$ > {}/cgroup.procs; exec \"$@\"", group.0.display());
+        let run = home.command(&["run", "--", "sh", "-c", script]);
+        let ended = home.finish(behind(&home, &["sh", "-c", &enter, "sh"], &run));
+        assert_eq!(ended.code, Some(1), "{ended:?}");
+        assert!(ended.stderr.contains(failure), "{ended:?}");
     }
 }

@@ -23,6 +23,11 @@ impl Backoff {
         Self { first, longest }
     }
 
+    /// Returns the same schedule with no delay longer than `longest`.
+    pub fn at_most(self, longest: Duration) -> Self {
+        Self { first: self.first.min(longest), longest: self.longest.min(longest) }
+    }
+
     /// Returns the longest delay that it ever gives.
     pub const fn longest(self) -> Duration {
         self.longest

@@ -12,6 +12,8 @@ pub(crate) struct Events(Sender<ToReactor>);
 #[derive(Debug)]
 pub(crate) enum ToReactor {
     Event(AgentEvent),
+    /// A moment has come that something may be due at.
+    Look,
     /// Ends the worker at once: what runs is killed, nothing is given back.
     Stop,
 }
@@ -26,6 +28,11 @@ impl Events {
     /// Tells the agent. Once the reactor has ended nobody listens, and nothing needs to be told.
     pub(crate) fn send(&self, event: AgentEvent) {
         let _ = self.0.send(ToReactor::Event(event));
+    }
+
+    /// Makes the reactor look at the time; says whether it is there.
+    pub(crate) fn wake(&self) -> bool {
+        self.0.send(ToReactor::Look).is_ok()
     }
 
     /// Ends the worker at once.

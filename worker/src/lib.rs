@@ -9,6 +9,7 @@
 #![warn(missing_docs)]
 
 pub mod agent;
+mod alarm;
 mod clock;
 pub mod config;
 pub mod descriptors;
@@ -23,6 +24,7 @@ pub mod parent;
 mod processes;
 mod reactor;
 mod scratch;
+pub mod spill;
 mod text;
 mod worker;
 

@@ -29,6 +29,15 @@ pub(crate) const REPORT_ITEMS_MAX: usize = 4_096;
 /// Bytes of results that the coordinator has not acknowledged before nothing new begins: what a second of
 /// a fast network carries. What runs then may add its own.
 pub(crate) const UNSETTLED_BYTES_MAX: usize = 64 << 20;
+/// Bytes of large outputs in memory before more of them go to a file: a part of what may be unacknowledged, so
+/// that small ones have room beside them.
+pub(crate) const SPILL_FROM_BYTES: usize = UNSETTLED_BYTES_MAX / 2;
+/// So many bytes in the file weigh as much as one in memory: 4 GiB before nothing new begins.
+pub(crate) const SPILLED_BYTES_PER_BYTE: usize = 64;
+/// Large outputs that are sent at once: each is read back whole.
+pub(crate) const UPLOADS_AT_ONCE: usize = 4;
+/// How often an attempt to come back is made at least, as a part of the lease: several within one.
+pub(crate) const RECONNECTS_PER_LEASE: u64 = 4;
 /// Items that the coordinator has not acknowledged before nothing new begins: with the grants and the
 /// slices they must fit a Hello.
 pub(crate) const UNSETTLED_ITEMS_MAX: usize = 8_192;

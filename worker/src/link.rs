@@ -20,6 +20,7 @@ use tokio::task::JoinSet;
 
 use crate::agent::{LinkId, TaskOutput};
 use crate::events::Events;
+use crate::parent::Vital;
 use session::session;
 
 /// How long the last words may take to reach the coordinator when a worker ends.
@@ -67,9 +68,10 @@ impl Link {
     pub(crate) fn start(peer: Peer, events: Events) -> io::Result<Self> {
         let (commands, inbox) = unbounded_channel();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let thread = thread::Builder::new()
-            .name("link".to_owned())
-            .spawn(move || runtime.block_on(serve(inbox, Arc::new(peer), events)))?;
+        let thread = thread::Builder::new().name("link".to_owned()).spawn(move || {
+            let _vital = Vital;
+            runtime.block_on(serve(inbox, Arc::new(peer), events));
+        })?;
         Ok(Self { commands, thread })
     }
 

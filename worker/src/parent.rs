@@ -34,8 +34,8 @@ use self::mark::{MARK, Mark, Role};
 use crate::config::DataDirError;
 use crate::scratch::remove_tree;
 
-pub(crate) use self::child::hold_if_dying;
 pub use self::child::{Supervision, Trees};
+pub(crate) use self::child::{Vital, die, hold_if_dying};
 
 /// What a parent is to do.
 #[derive(Clone, Copy, Debug)]

@@ -8,6 +8,7 @@ use gridctl_transport::handshake::EpochMemory;
 use tracing::error;
 
 use crate::agent::{Agent, AgentEffect, AgentEvent, AgentExit};
+use crate::alarm::Alarm;
 use crate::clock::{mono, now};
 use crate::events::ToReactor;
 use crate::executor::Executor;
@@ -33,6 +34,7 @@ pub(crate) struct Reactor {
     link: Link,
     epochs: EpochMemory,
     inbox: Receiver<ToReactor>,
+    alarm: Alarm,
     effects: Vec<AgentEffect>,
 }
 
@@ -43,8 +45,9 @@ impl Reactor {
         link: Link,
         epochs: EpochMemory,
         inbox: Receiver<ToReactor>,
+        alarm: Alarm,
     ) -> Self {
-        Self { agent, executor, link, epochs, inbox, effects: Vec::new() }
+        Self { agent, executor, link, epochs, inbox, alarm, effects: Vec::new() }
     }
 
     /// Runs the worker to the end of its life. Nothing of it is left afterwards but functions that do
@@ -67,6 +70,7 @@ impl Reactor {
 
     /// Waits for something to happen or to be due, and steps through all that has.
     fn wait(&mut self) -> Option<WorkerEnd> {
+        self.alarm.set(mono(), self.agent.next_deadline());
         let mut heard = match self.inbox.recv_timeout(self.patience()) {
             Ok(heard) => heard,
             Err(RecvTimeoutError::Timeout) => return None,
@@ -76,6 +80,7 @@ impl Reactor {
         for _ in 0..BATCH_MAX {
             let end = match heard {
                 ToReactor::Event(event) => self.step(event),
+                ToReactor::Look => None,
                 ToReactor::Stop => Some(WorkerEnd::Stopped),
             };
             if end.is_some() {

@@ -13,15 +13,17 @@ use tokio::sync::oneshot;
 use tracing::info;
 
 use crate::agent::{Agent, AgentConfig, AgentEvent};
+use crate::alarm::Alarm;
 use crate::config::{DataDir, DataDirError, WorkerConfig};
 use crate::events::Events;
 use crate::executor::Executor;
 use crate::functions::Functions;
 use crate::link::{Link, Peer};
 use crate::memory::{Content, Memory, MemoryError};
-use crate::parent::Trees;
+use crate::parent::{Trees, Vital};
 use crate::reactor::{Reactor, WorkerEnd};
 use crate::scratch::ScratchRoot;
+use crate::spill::Spill;
 
 /// A worker.
 #[derive(Clone, Copy, Debug)]
@@ -121,14 +123,17 @@ impl Worker {
         let adopts = config.supervision.trees() != Trees::Groups;
         tell_trees(config.supervision.trees());
         let (events, inbox) = Events::new();
-        let executor = Executor::new(functions, scratch, adopts, events.clone());
+        let alarm = Alarm::start(events.clone()).map_err(StartWorkerError::Thread)?;
+        let spill = Spill::new(data.path());
+        let executor = Executor::new(functions, scratch, spill, adopts, events.clone());
         let link = Link::start(Peer { addresses, credentials }, events.clone())
             .map_err(StartWorkerError::Thread)?;
-        let reactor = Reactor::new(agent, executor, link, epochs, inbox);
+        let reactor = Reactor::new(agent, executor, link, epochs, inbox, alarm);
         let (ended, end) = oneshot::channel();
         thread::Builder::new()
             .name("agent".to_owned())
             .spawn(move || {
+                let _vital = Vital;
                 let how = reactor.run();
                 // Others may use it from now on.
                 drop(data);

@@ -82,6 +82,7 @@ pub(crate) fn output_of(
         stdout: stdout.into_bytes(),
         stderr: Vec::new(),
         result: index.to_le_bytes().to_vec(),
+        place: None,
     })
 }
 

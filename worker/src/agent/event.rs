@@ -12,6 +12,9 @@ use gridctl_jobs::units::{Cpus, WallMs};
 use gridctl_transport::message::Turned;
 use gridctl_transport::message::worker::{CoordinatorMessage, Outcome, UploadId, WorkerMessage};
 
+use crate::limits::SPILLED_BYTES_PER_BYTE;
+use crate::spill::Place;
+
 /// The time of a step.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Now {
@@ -107,12 +110,31 @@ pub struct TaskOutput {
     pub stderr: Vec<u8>,
     /// A function's result as JSON; at most [`RESULT_BYTES_MAX`](gridctl_jobs::limits::RESULT_BYTES_MAX).
     pub result: Vec<u8>,
+    /// Where it is kept, if it is large; the three above are empty where that is not in memory.
+    pub place: Option<Arc<Place>>,
 }
 
 impl TaskOutput {
-    /// Counts all bytes in it.
-    pub const fn bytes(&self) -> usize {
+    /// Of a task that has nothing to tell.
+    pub const EMPTY: Self =
+        Self { stdout: Vec::new(), stderr: Vec::new(), result: Vec::new(), place: None };
+
+    /// Counts all its bytes, wherever they are.
+    pub fn bytes(&self) -> usize {
+        self.bytes_in_memory() + self.bytes_in_file()
+    }
+
+    /// Counts its bytes in memory, those elsewhere as the part of one that they weigh.
+    pub(super) fn weight(&self) -> usize {
+        self.bytes_in_memory() + self.bytes_in_file() / SPILLED_BYTES_PER_BYTE
+    }
+
+    const fn bytes_in_memory(&self) -> usize {
         self.stdout.len() + self.stderr.len() + self.result.len()
+    }
+
+    fn bytes_in_file(&self) -> usize {
+        self.place.as_ref().map_or(0, |place| place.bytes_in_file())
     }
 }
 

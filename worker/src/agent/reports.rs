@@ -184,7 +184,7 @@ impl Numbered {
         let mut wire = |item: &Item| {
             let output = item.output.as_ref().map(|output| {
                 if output.bytes() <= INLINE_OUTPUT_BYTES_MAX {
-                    let TaskOutput { stdout, stderr, result } = TaskOutput::clone(output);
+                    let TaskOutput { stdout, stderr, result, .. } = TaskOutput::clone(output);
                     return Output::Inline { stdout, stderr, result };
                 }
                 let upload = next_upload();
@@ -256,7 +256,7 @@ impl Item {
 
     /// What it takes in memory.
     fn bytes(&self) -> usize {
-        self.plain_bytes() + self.output.as_ref().map_or(0, |output| output.bytes())
+        self.plain_bytes() + self.output.as_ref().map_or(0, |output| output.weight())
     }
 
     /// What it takes in a report, at most.

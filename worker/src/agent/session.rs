@@ -1,6 +1,7 @@
 //! The link to the coordinator: connecting, Hello and Welcome, the lease, what is said and heard.
 
 use std::mem::discriminant;
+use std::time::Duration;
 
 use gridctl_jobs::id::Epoch;
 use gridctl_jobs::planted::{self, Bug};
@@ -12,7 +13,7 @@ use gridctl_transport::message::{PROTOCOL_VERSION, PROTOCOL_VERSION_MIN, Turned}
 
 use super::event::{AgentEffect, AgentExit, LinkEnd, LinkId, MonoMs, Notice, Now, Violation};
 use super::step::Agent;
-use crate::limits::{HEARTBEAT_MS_MIN, WELCOME_WAIT_MS};
+use crate::limits::{HEARTBEAT_MS_MIN, RECONNECTS_PER_LEASE, WELCOME_WAIT_MS};
 
 /// What an agent knows of its coordinator.
 #[derive(Debug)]
@@ -25,6 +26,8 @@ pub(super) struct Session {
     epoch_seen: Epoch,
     /// Until when new tasks may begin; `None` before the first Welcome, and once its end was noticed.
     lease_until: Option<MonoMs>,
+    /// How long a lease of this coordinator is; `None` before the first Welcome.
+    lease_ms: Option<u64>,
     /// What was told of the present outage, so that the log has a line for it and not one an attempt.
     told: Option<Notice>,
     welcomed: bool,
@@ -57,6 +60,7 @@ impl Session {
             failures: 0,
             epoch_seen,
             lease_until: None,
+            lease_ms: None,
             told: None,
             welcomed: false,
         }
@@ -323,6 +327,7 @@ impl Agent {
         self.session.failures = 0;
         self.session.told = None;
         self.session.welcomed = true;
+        self.session.lease_ms = Some(lease_ms);
         self.session.lease_until = Some(hello_sent.after(lease_ms));
         let every_ms = heartbeat_ms.max(HEARTBEAT_MS_MIN);
         effects.push(AgentEffect::Heartbeats { link, every_ms });
@@ -386,7 +391,12 @@ impl Agent {
     /// Tries again later. What runs goes on, what ended is kept.
     fn back_off(&mut self, now: Now, notice: Notice, effects: &mut Vec<AgentEffect>) {
         self.session.failures = self.session.failures.saturating_add(1);
-        let delay = Backoff::RECONNECT.delay(self.config.seed, self.session.failures);
+        // Several attempts within a lease, so that what runs is seldom given away.
+        let part = self.session.lease_ms.map(|lease| lease / RECONNECTS_PER_LEASE);
+        let backoff = part.map_or(Backoff::RECONNECT, |part| {
+            Backoff::RECONNECT.at_most(Duration::from_millis(part.max(1)))
+        });
+        let delay = backoff.delay(self.config.seed, self.session.failures);
         let delay_ms = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX);
         self.session.state = State::Down { retry_at: Some(now.mono.after(delay_ms)) };
         // A new Welcome decides anew about everything; who asked for something back asks again.

@@ -15,6 +15,7 @@ use crate::clock::Clock;
 use crate::events::Events;
 use crate::functions::Functions;
 use crate::scratch::ScratchRoot;
+use crate::spill::Spill;
 
 /// How often processes are reaped that lost their parents, while tasks run.
 const TIDY_EVERY: Duration = Duration::from_secs(1);
@@ -40,12 +41,13 @@ impl Executor {
     pub(crate) fn new(
         functions: Functions,
         scratch: ScratchRoot,
+        spill: Spill,
         adopts: bool,
         events: Events,
     ) -> Self {
         Self {
-            functions: FunctionExecutor::new(functions),
-            processes: ProcessExecutor::new(scratch, adopts),
+            functions: FunctionExecutor::new(functions, spill.clone()),
+            processes: ProcessExecutor::new(scratch, spill, adopts),
             running: BTreeMap::new(),
             clock: Clock::start(),
             events,
@@ -104,7 +106,7 @@ impl Executor {
     fn tidy_if_due(&mut self, now: Instant) {
         if now.duration_since(self.tidied) >= TIDY_EVERY {
             self.tidied = now;
-            self.processes.tidy();
+            self.processes.tidy(now);
         }
     }
 

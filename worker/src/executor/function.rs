@@ -21,6 +21,7 @@ use super::run::{Finish, SliceRun};
 use crate::agent::TaskOutput;
 use crate::functions::{Context, Function, Functions};
 use crate::limits::IDLE_POOL_THREADS_MAX;
+use crate::spill::Spill;
 use crate::text::bounded;
 
 /// What a panic said, and where.
@@ -35,6 +36,7 @@ thread_local! {
 pub(crate) struct FunctionExecutor {
     functions: Functions,
     pools: Arc<Pools>,
+    spill: Spill,
 }
 
 /// Pools that nobody uses, by width.
@@ -56,9 +58,9 @@ struct Pool {
 }
 
 impl FunctionExecutor {
-    pub(crate) fn new(functions: Functions) -> Self {
+    pub(crate) fn new(functions: Functions, spill: Spill) -> Self {
         catch_panics();
-        Self { functions, pools: Arc::default() }
+        Self { functions, pools: Arc::default(), spill }
     }
 
     /// Begins a slice on a pool of its own.
@@ -76,11 +78,12 @@ impl FunctionExecutor {
             );
         };
         let (function, pools) = (Arc::clone(function), Arc::clone(&self.pools));
+        let spill = self.spill.clone();
         match pools.take(order.task.cpus.threads()) {
             Ok(pool) => {
                 let lane = Arc::clone(&pool);
                 pool.threads.spawn(move || {
-                    run_slice(&run, &*function, &lane);
+                    run_slice(&run, &*function, &spill, &lane);
                     // Before it is told, so that what is begun next finds it.
                     pools.put(lane);
                     run.returned();
@@ -108,12 +111,13 @@ pub(super) fn timeout_at(run: &SliceRun) -> Option<Instant> {
     }
 }
 
-fn run_slice(run: &SliceRun, function: &Function, pool: &Pool) {
+fn run_slice(run: &SliceRun, function: &Function, spill: &Spill, pool: &Pool) {
     let is_cancelled = || run.is_cancelled();
     let context = Context::new(pool.width, &is_cancelled);
     let mut next = run.first();
     while let Some(index) = next {
-        next = run.next(call(run, function, &context, index, pool));
+        let Finish { outcome, output } = call(run, function, &context, index, pool);
+        next = run.next(Finish { outcome, output: spill.keep(output) });
     }
 }
 

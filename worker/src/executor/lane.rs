@@ -8,6 +8,7 @@ use std::os::fd::OwnedFd;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
+use std::time::Instant;
 
 use rustix::event::{EventfdFlags, eventfd};
 
@@ -17,7 +18,9 @@ use super::process::{Tools, base_env, no_scratch, run_process};
 use super::run::{Finish, SliceRun};
 use super::strays::{Lane, Strays};
 use crate::limits::IDLE_LANES_MAX;
+use crate::parent::Vital;
 use crate::scratch::{Scratch, ScratchRoot};
+use crate::spill::Spill;
 
 /// Bytes read at once: what a pipe holds by default.
 const READ_BYTES: usize = 64 << 10;
@@ -38,6 +41,7 @@ struct Shared {
     root: ScratchRoot,
     strays: Strays,
     oom_kills: OomKills,
+    spill: Spill,
     base_env: Vec<(&'static str, String)>,
     idle: Mutex<Idle>,
 }
@@ -62,10 +66,11 @@ struct Work {
 
 impl ProcessExecutor {
     /// `adopts`: whether this process is the one that orphans of its tasks come to.
-    pub(crate) fn new(root: ScratchRoot, adopts: bool) -> Self {
+    pub(crate) fn new(root: ScratchRoot, spill: Spill, adopts: bool) -> Self {
         let strays = Strays::new(adopts);
         let (oom_kills, base_env) = (OomKills::new(), base_env());
-        let shared = Shared { root, strays, oom_kills, base_env, idle: Mutex::default() };
+        let idle = Mutex::default();
+        let shared = Shared { root, strays, oom_kills, spill, base_env, idle };
         Self { shared: Arc::new(shared), threads: Vec::new(), made: 0 }
     }
 
@@ -89,9 +94,9 @@ impl ProcessExecutor {
     }
 
     /// Sees to processes that belong to no task any more.
-    pub(crate) fn tidy(&self) {
+    pub(crate) fn tidy(&self, now: Instant) {
         self.shared.strays.tidy();
-        self.shared.oom_kills.forget();
+        self.shared.oom_kills.watch(now);
     }
 
     /// Waits until every lane has ended; what runs was killed before.
@@ -129,6 +134,7 @@ pub(crate) fn wake_up(wake: &Wake) {
 }
 
 fn lane(shared: &Shared, number: u64, wake: &Wake, inbox: &Receiver<Work>) {
+    let _vital = Vital;
     be_nice();
     let mut scratch = shared.root.lane(number);
     let mut buffer = vec![0; READ_BYTES];
@@ -159,14 +165,14 @@ fn run_slice(
 ) {
     let mut next = run.first();
     while let Some(index) = next {
-        let Shared { base_env, strays, oom_kills, .. } = shared;
+        let Shared { base_env, strays, oom_kills, spill, .. } = shared;
         let finish = match scratch.ready() {
             Ok(()) => {
                 let lane = Lane { number, directory: scratch.directory() };
                 run_process(
                     run,
                     index,
-                    &mut Tools { scratch, wake, base_env, buffer, strays, lane, oom_kills },
+                    &mut Tools { scratch, wake, base_env, buffer, strays, lane, oom_kills, spill },
                 )
             }
             Err(error) => no_scratch(scratch.work(), error),

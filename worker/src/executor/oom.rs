@@ -2,16 +2,21 @@
 //!
 //! The kernel counts whom it killed for want of memory: by control group where there is one, else for the
 //! whole machine. A process that died of SIGKILL, or a shell that says so of its last command (exit 137), was
-//! killed for that if the count has grown within the last second or so, once for each that it grew by.
+//! killed for that if the count has grown within the last seconds, once for each that it grew by: what has a lot of
+//! memory takes a while to die.
 
+use std::collections::VecDeque;
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 /// Bytes of a file with counts: `/proc/vmstat` has some 4 KiB.
 const COUNTS_BYTES_MAX: usize = 16 << 10;
 const COUNTS_BYTES: usize = 4 << 10;
+/// How long after the kernel chose a process its end may be seen.
+const DEATH_TAKES: Duration = Duration::from_secs(5);
 /// What the count is called, wherever it is.
 const NAME: &[u8] = b"oom_kill ";
 
@@ -20,8 +25,15 @@ const NAME: &[u8] = b"oom_kill ";
 pub(super) struct OomKills {
     /// `None` where there is none.
     counts: Option<File>,
-    /// As far as it is known whom it was about.
-    seen: Mutex<u64>,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    /// The count, as far as it is known whom it was about.
+    seen: u64,
+    /// What it was of late, and when.
+    recent: VecDeque<(Instant, u64)>,
 }
 
 impl OomKills {
@@ -35,23 +47,42 @@ impl OomKills {
         let open = |path: PathBuf| File::open(path).ok().filter(|file| read(file).is_some());
         let counts = candidates.into_iter().find_map(open);
         let seen = counts.as_ref().and_then(read).unwrap_or(0);
-        Self { counts, seen: Mutex::new(seen) }
+        let state = State { seen, recent: VecDeque::from([(Instant::now(), seen)]) };
+        Self { counts, state: Mutex::new(state) }
     }
 
-    /// Forgets what it counted and nobody asked about: that was not one of ours, or not one that we wait for.
-    pub(super) fn forget(&self) {
-        if let Some(now) = self.counts.as_ref().and_then(read) {
-            *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = now;
+    /// Looks at the count; to be called every second or so. What it counted some time ago and nobody asked
+    /// about was not one of ours, or not one that we wait for.
+    pub(super) fn watch(&self, now: Instant) {
+        let Some(count) = self.counts.as_ref().and_then(read) else { return };
+        let mut state = self.state();
+        let was_watched = state.recent.back().is_some_and(|(at, _)| now - *at < DEATH_TAKES);
+        if !was_watched {
+            // When it grew is not known.
+            state.recent.clear();
+            state.seen = count;
+        }
+        state.recent.push_back((now, count));
+        while let Some((at, old)) = state.recent.front().copied()
+            && now - at >= DEATH_TAKES
+        {
+            state.seen = state.seen.max(old);
+            state.recent.pop_front();
         }
     }
 
     /// Says whether a process that has just died of SIGKILL died of that.
     pub(super) fn was_it(&self) -> bool {
-        let Some(now) = self.counts.as_ref().and_then(read) else { return false };
-        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        let has_grown = now > *seen;
-        *seen += u64::from(has_grown);
+        let Some(count) = self.counts.as_ref().and_then(read) else { return false };
+        let mut state = self.state();
+        let has_grown = count > state.seen;
+        state.seen += u64::from(has_grown);
         has_grown
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // A panic while it was locked left nothing half done.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -104,9 +135,19 @@ mod tests {
         assert!(!kills.was_it());
         count(6);
         assert!(kills.was_it() && kills.was_it() && !kills.was_it());
+        let begun = Instant::now();
+        let after = |seconds| kills.watch(begun + Duration::from_secs(seconds));
+        after(1);
         count(7);
-        kills.forget();
+        after(2);
+        after(4);
+        assert!(kills.was_it() && !kills.was_it(), "it takes a while to die");
+        count(8);
+        (5..12).for_each(after);
         assert!(!kills.was_it(), "it was nobody's");
+        count(9);
+        after(60);
+        assert!(!kills.was_it(), "nobody ran then");
     }
 
     #[test]

@@ -30,6 +30,7 @@ use crate::limits::{DRAIN_BYTES_MAX, KILL_GRACE_MS};
 use crate::parent::hold_if_dying;
 use crate::processes::{self, Patience, Process, below};
 use crate::scratch::Scratch;
+use crate::spill::Spill;
 
 /// How long to wait between two looks at what is left of a task that was told to end.
 const LOOK_AFTER: Duration = Duration::from_millis(10);
@@ -46,6 +47,8 @@ pub(super) struct Tools<'a> {
     pub(super) strays: &'a Strays,
     pub(super) lane: Lane<'a>,
     pub(super) oom_kills: &'a OomKills,
+    /// Keeps what the task printed.
+    pub(super) spill: &'a Spill,
 }
 
 /// Runs a task to its end.
@@ -233,7 +236,8 @@ impl Running {
             outcome(status, tools.oom_kills)
         };
         let (stdout, stderr) = (self.stdout.all(), self.stderr.all());
-        Finish { outcome, output: TaskOutput { stdout, stderr, result: Vec::new() } }
+        let output = TaskOutput { stdout, stderr, ..TaskOutput::default() };
+        Finish { outcome, output: tools.spill.keep(output) }
     }
 
     /// Says whether others of its tree still have time to end.

@@ -53,10 +53,7 @@ pub(crate) struct Finish {
 
 impl Finish {
     /// A task that succeeded and has nothing to tell.
-    pub(crate) const DONE: Self = Self {
-        outcome: Outcome::Done,
-        output: TaskOutput { stdout: Vec::new(), stderr: Vec::new(), result: Vec::new() },
-    };
+    pub(crate) const DONE: Self = Self { outcome: Outcome::Done, output: TaskOutput::EMPTY };
 
     pub(crate) fn failed(failure: Failure) -> Self {
         Self { outcome: Outcome::Failed(failure), ..Self::DONE }

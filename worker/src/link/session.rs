@@ -11,14 +11,18 @@ use gridctl_transport::frame::{FrameReader, FrameWriter, ReadFrameError, WriteFr
 use gridctl_transport::message::worker::{
     CoordinatorMessage, Output, StreamKind, UploadId, WorkerMessage,
 };
+use tokio::sync::Semaphore;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
+use tracing::error;
 
 use super::beat::beat;
 use super::{Peer, Say};
 use crate::agent::{AgentEvent, LinkEnd, LinkId, TaskOutput};
 use crate::events::Events;
+use crate::limits::UPLOADS_AT_ONCE;
+use crate::parent::die;
 
 /// Bytes that are gathered before they are sent although more could be gathered.
 const GATHERED_BYTES_MAX: usize = 256 << 10;
@@ -99,6 +103,7 @@ async fn say(
     events: &Events,
 ) -> Result<(), LinkEnd> {
     let mut uploads = JoinSet::new();
+    let at_once = Arc::new(Semaphore::new(UPLOADS_AT_ONCE));
     // Dropped, and so ended, with this function.
     let mut beats = JoinSet::new();
     while let Some(say) = next(outbox, &mut writer).await? {
@@ -111,7 +116,7 @@ async fn say(
                 writer.queue(&message).map_err(unsaid)?;
             }
             Say::Upload(id, output) => {
-                uploads.spawn(upload(connection.clone(), id, output));
+                uploads.spawn(upload(connection.clone(), id, output, Arc::clone(&at_once)));
             }
             Say::Heartbeats { every_ms } => {
                 let every = Duration::from_millis(every_ms);
@@ -144,7 +149,11 @@ async fn upload(
     connection: Connection,
     upload: UploadId,
     output: Arc<TaskOutput>,
+    at_once: Arc<Semaphore>,
 ) -> Result<(), LinkEnd> {
+    // It is never closed.
+    let _permit = at_once.acquire().await;
+    let output = in_memory(output).await?;
     let parts = [&output.stdout, &output.stderr, &output.result];
     let [stdout_bytes, stderr_bytes, result_bytes] =
         parts.map(|part| u32::try_from(part.len()).expect("each part is at most 16 MiB"));
@@ -156,6 +165,22 @@ async fn upload(
     }
     writer.finish();
     Ok(())
+}
+
+/// Reads an output back where it is kept on disk.
+async fn in_memory(output: Arc<TaskOutput>) -> Result<Arc<TaskOutput>, LinkEnd> {
+    let Some(place) = output.place.clone() else { return Ok(output) };
+    match tokio::task::spawn_blocking(move || place.read_back()).await {
+        Ok(Ok(None)) => Ok(output),
+        Ok(Ok(Some(output))) => Ok(Arc::new(output)),
+        Ok(Err(trouble)) => {
+            // It will not get better. Of a worker that is started again the tasks run again.
+            error!("{trouble}");
+            die();
+            Err(LinkEnd::Broken(trouble.to_string()))
+        }
+        Err(stopped) => Err(LinkEnd::Broken(stopped.to_string())),
+    }
 }
 
 /// Waits until every upload that was begun is out.

@@ -41,6 +41,25 @@ pub(crate) fn hold_if_dying() {
     }
 }
 
+/// Kept by a thread that a worker cannot do without: where it panics, the worker dies with all its tasks, and
+/// is started again. Without a parent it goes on as it can.
+pub(crate) struct Vital;
+
+impl Drop for Vital {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            die();
+        }
+    }
+}
+
+/// Dies, to be started again, where there is a parent that sees to it.
+pub(crate) fn die() {
+    if BOARD.get().is_some() {
+        std::process::abort();
+    }
+}
+
 /// How sure the end of a process tree is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Trees {

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io::{self, Write as _};
 use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -19,13 +20,17 @@ use super::mark::{Mark, Role};
 use super::namespace::OwnNamespace;
 use super::{Plan, SuperviseError, exit_code, remove, start};
 use crate::clock::mono;
-use crate::config::DataDir;
-use crate::processes::kill_children;
+use crate::config::{DataDir, DataDirError};
+use crate::processes::{Patience, kill_children};
 use crate::scratch::end_leftovers;
 
 /// How long after a `stop` deadline the worker has to have done by itself what the deadline asks for: only
 /// one that stands still does not.
 const STOP_PATIENCE: Duration = Duration::from_millis(50);
+
+/// How long to wait for a data directory that is in use: a little longer than the init of a namespace has to
+/// end what is in there.
+const LOCK_PATIENCE: Duration = Duration::from_secs(6);
 
 struct Outer {
     inbox: Inbox,
@@ -46,7 +51,7 @@ struct Outer {
 /// Stands over the worker until it is gone for good.
 pub(super) fn stand_over(plan: &Plan<'_>) -> Result<ExitCode, SuperviseError> {
     set_child_subreaper(Some(getpid())).map_err(|error| SuperviseError::Watch(error.into()))?;
-    let data_dir = plan.data_dir.map(DataDir::open).transpose()?;
+    let data_dir = plan.data_dir.map(take).transpose()?;
     if let Some(data_dir) = &data_dir {
         end_leftovers(data_dir.path(), &data_dir.unique());
     }
@@ -68,6 +73,18 @@ pub(super) fn stand_over(plan: &Plan<'_>) -> Result<ExitCode, SuperviseError> {
         say(&Death { status, delay });
         if outer.pause(delay) {
             return Ok(ExitCode::SUCCESS);
+        }
+    }
+}
+
+/// Takes the data directory. Who has just died may still have it: what its parent's death leaves to do takes
+/// a moment.
+fn take(path: &Path) -> Result<DataDir, DataDirError> {
+    let (until, mut patience) = (Instant::now() + LOCK_PATIENCE, Patience::new());
+    loop {
+        match DataDir::open(path) {
+            Err(DataDirError::Locked { .. }) if Instant::now() < until => patience.wait(),
+            taken => return taken,
         }
     }
 }

@@ -22,6 +22,7 @@ use crate::events::{Events, ToReactor};
 use crate::executor::Executor;
 use crate::functions::Functions;
 use crate::scratch::ScratchRoot;
+use crate::spill::Spill;
 
 /// Far longer than anything here takes: a test that waits so long has failed.
 const DEADLINE: Duration = Duration::from_secs(60);
@@ -51,7 +52,9 @@ impl Grid {
         let unique = format!("test-{}-{:016x}", std::process::id(), fastrand::u64(..));
         let scratch = ScratchRoot::make(data.path(), &unique).unwrap();
         let (events, inbox) = Events::new();
-        Self { executor: Executor::new(functions, scratch, false, events), data, inbox, slices: 0 }
+        let spill = Spill::new(data.path());
+        let executor = Executor::new(functions, scratch, spill, false, events);
+        Self { executor, data, inbox, slices: 0 }
     }
 
     /// Begins a slice of a stage.
