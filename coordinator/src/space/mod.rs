@@ -218,16 +218,8 @@ impl Space {
     /// Looks after the reserve: makes it again once there is room, and lets those try again who wait. Cheap where all
     /// is well; to be called every second or so.
     pub fn tend(&self) {
+        while self.tend_once() {}
         let mut inner = self.lock();
-        if inner.waits {
-            self.try_again.notify_all();
-        } else if self.measured(&inner, 0).is_none() {
-            match inner.reserve.make(&*self.disk) {
-                Ok(()) => inner.found = None,
-                Err(error) if error.is_no_room() => inner.found = Some(Cause::of(&error)),
-                Err(error) => tracing::warn!(%error, "the reserve cannot be made"),
-            }
-        }
         let shortage = self.find(&inner, 0);
         let cause = shortage.as_ref().map(|shortage| shortage.cause);
         if cause != inner.told {
@@ -237,6 +229,25 @@ impl Space {
                 None => tracing::info!("there is room on the disk again: submissions are taken"),
             }
         }
+    }
+
+    /// Does one thing for the reserve, so that nobody waits for all of it; says whether there is more to do.
+    fn tend_once(&self) -> bool {
+        let mut inner = self.lock();
+        if inner.waits {
+            self.try_again.notify_all();
+            return false;
+        }
+        if self.measured(&inner, 0).is_some() {
+            return false;
+        }
+        match inner.reserve.make_next(&*self.disk) {
+            Ok(true) => return true,
+            Ok(false) => inner.found = None,
+            Err(error) if error.is_no_room() => inner.found = Some(Cause::of(&error)),
+            Err(error) => tracing::warn!(%error, "the reserve cannot be made"),
+        }
+        false
     }
 
     /// Returns why there is no room for `bytes` more beside the reserve and what is kept free.

@@ -49,29 +49,23 @@ impl Reserve {
         self.missing_files() * self.file_bytes
     }
 
-    /// Makes what is missing.
+    /// Makes a file that is missing; says false where none is.
     ///
     /// # Errors
-    /// [`DiskError`]; what was made until then is there.
-    pub(super) fn make(&mut self, disk: &dyn Disk) -> Result<(), DiskError> {
-        if self.missing_files() == 0 {
-            return Ok(());
-        }
+    /// [`DiskError`]; nothing was made then.
+    pub(super) fn make_next(&mut self, disk: &dyn Disk) -> Result<bool, DiskError> {
+        let missing = self.is_there.iter().position(|is_there| !is_there);
+        let Some(file) = missing.filter(|_| self.file_bytes > 0) else { return Ok(false) };
         disk.make_dir(RESERVE_DIR)?;
-        for file in 0..FILES {
-            if self.is_there[file] {
-                continue;
-            }
-            let path = path(file);
-            // Nothing is synced: where it is gone after a crash, it is made again.
-            if let Err(error) = disk.create(&path).and_then(|made| made.allocate(self.file_bytes)) {
-                // Half a file is room that nobody has. Where it cannot go either, it is made anew next time.
-                let _ = disk.remove(&path);
-                return Err(error);
-            }
-            self.is_there[file] = true;
+        let path = path(file);
+        // Nothing is synced: where it is gone after a crash, it is made again.
+        if let Err(error) = disk.create(&path).and_then(|made| made.allocate(self.file_bytes)) {
+            // Half a file is room that nobody has. Where it cannot go either, it is made anew next time.
+            let _ = disk.remove(&path);
+            return Err(error);
         }
-        Ok(())
+        self.is_there[file] = true;
+        Ok(true)
     }
 
     /// Removes one file; says false where there is none (that can be removed).
