@@ -17,8 +17,8 @@ const OUTPUT_BYTES: usize = 1 << 20;
 const TASKS: usize = 8;
 /// Room for two outputs, not for eight.
 const RESERVE: &str = "3MiB";
-/// Nothing here may run out.
-const LEASE: &str = "60s";
+/// Nothing here may run out; after a restart of the coordinator it may have to be waited out.
+const LEASE: &str = "15s";
 
 /// A coordinator on a file system of its own, where one can be mounted.
 fn on_tmpfs(options: &str) -> Option<(Home, Tmpfs)> {

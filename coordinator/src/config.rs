@@ -56,6 +56,8 @@ pub struct Settings {
     pub grid: Option<String>,
     /// Bytes of the disk that are held back, for results to be committed from when it is full.
     pub reserve_bytes: u64,
+    /// Whether the history is kept as a SQLite file, where the program was built with that.
+    pub history: bool,
 }
 
 /// [`Settings`] that hold.
@@ -128,6 +130,7 @@ impl Settings {
             keep_ended: None,
             grid: None,
             reserve_bytes: RESERVE_BYTES,
+            history: true,
         }
     }
 }

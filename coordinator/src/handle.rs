@@ -15,6 +15,7 @@ use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet, spawn_blocking};
 
 use crate::failure::Failure;
+use crate::history::History;
 use crate::journal::JournalThread;
 use crate::session::Shared;
 
@@ -122,6 +123,7 @@ pub(crate) struct Running {
     tell_ended: Option<Ended>,
     reactor: Option<thread::JoinHandle<()>>,
     journal: JournalThread,
+    history: Option<History>,
     accepting: Option<JoinHandle<()>>,
     /// Ended with us.
     helpers: JoinSet<()>,
@@ -151,7 +153,7 @@ impl Drop for Ended {
 }
 
 impl Running {
-    pub(crate) fn new(journal: JournalThread) -> Self {
+    pub(crate) fn new(journal: JournalThread, history: Option<History>) -> Self {
         let (tell, ended) = watch::channel(None);
         let stop_sessions = watch::Sender::new(false);
         Self {
@@ -161,6 +163,7 @@ impl Running {
             ended,
             reactor: None,
             journal,
+            history,
             accepting: None,
             helpers: JoinSet::new(),
         }
@@ -218,11 +221,13 @@ impl Running {
             // Where it panicked, its connections are closed already.
             let _ = accepting.await;
         }
-        let (journal, reactor) = (self.journal, self.reactor.take());
+        let (journal, history, reactor) = (self.journal, self.history, self.reactor.take());
         let joined = spawn_blocking(move || {
             let synced = journal.join();
             // Its outcome was told; where it panicked, that is the outcome.
             let _ = reactor.map(thread::JoinHandle::join);
+            // What readers saw last is in it too.
+            history.map(History::stop);
             synced
         });
         match joined.await {

@@ -15,6 +15,8 @@ mod convert;
 pub mod disk;
 pub mod failure;
 pub mod handle;
+#[cfg_attr(not(feature = "history"), path = "history_off.rs")]
+mod history;
 pub mod journal;
 pub mod keeping;
 mod kept;

@@ -25,6 +25,7 @@ use crate::config::{CoordinatorConfig, Settings};
 use crate::disk::{OpenDiskError, RealDisk};
 use crate::failure::Failure;
 use crate::handle::{CoordinatorHandle, Running};
+use crate::history::{CatchUp, History, Missing};
 use crate::journal::{
     JournalSender, JournalThread, OpenStoreError, Opened as OpenedStore, Recovered, Store,
     StoreConfig,
@@ -88,6 +89,8 @@ struct Opened {
     store: Store,
     state: State,
     recovered: Recovered,
+    /// What the history file lacks; `None` where none is kept.
+    missing: Option<Missing>,
     authority: Authority,
     grid: String,
     kept_port: Option<u16>,
@@ -129,7 +132,15 @@ impl Coordinator {
             Arc::clone(&leases),
             &results,
         );
-        let mut running = Running::new(journal_thread);
+        let history = opened.missing.map(|missing| {
+            let root = config.settings().data_dir.clone();
+            let (feed, history) =
+                History::start(root, missing, Arc::clone(&views), Arc::clone(&space))?;
+            views.feed(feed);
+            Ok(history)
+        });
+        let mut running =
+            Running::new(journal_thread, history.transpose().map_err(StartError::System)?);
         spawn_reactor(loop_of, inputs, &mut running, journal)?;
 
         let epoch = first_epoch(&views, before, &space, &mut running).await?;
@@ -169,10 +180,16 @@ fn open(settings: &Settings) -> Result<Opened, StartError> {
     let grid = kept::grid_name(root, settings.grid.as_deref())?;
     let kept_port = kept::port(root)?;
     let authority = Authority::open_or_create(&root.join(AUTHORITY_DIR), SystemTime::now())?;
+    let mut catch_up = settings.history.then(|| CatchUp::read(root));
     let space = SpaceConfig::with_reserve(settings.reserve_bytes);
     let config = StoreConfig { space, ..StoreConfig::default() };
     let OpenedStore { store, state, recovered } =
-        Store::open(Arc::new(disk), config, &mut |_, _| {})?;
+        Store::open(Arc::new(disk), config, &mut |index, fact| {
+            if let Some(catch_up) = &mut catch_up {
+                catch_up.see(index, fact);
+            }
+        })?;
+    let missing = catch_up.map(|catch_up| catch_up.end(recovered.last, &state));
     for snapshot in &recovered.passed_over {
         tracing::warn!(
             file = %snapshot.file.display(), what = snapshot.what,
@@ -185,7 +202,7 @@ fn open(settings: &Settings) -> Result<Opened, StartError> {
             "the last write of the journal was not whole and never acknowledged; it was cut"
         );
     }
-    Ok(Opened { store, state, recovered, authority, grid, kept_port })
+    Ok(Opened { store, state, recovered, missing, authority, grid, kept_port })
 }
 
 fn own_certificate(

@@ -80,6 +80,7 @@ fn settings(options: CoordinatorOptions, dirs: &Dirs) -> Settings {
         heartbeat: options.heartbeat,
         keep_ended: options.keep_ended,
         grid: options.grid,
+        history: default.history,
         reserve_bytes: options.reserve.unwrap_or(default.reserve_bytes),
         data_dir: default.data_dir,
     }

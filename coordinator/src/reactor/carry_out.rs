@@ -39,6 +39,7 @@ impl Reactor {
         let mut others = Vec::with_capacity(released.len());
         let mut lines = Vec::new();
         let unshown = mem::take(&mut self.unshown);
+        let mut shown = Vec::new();
         self.views.publish(|content| {
             for group in unshown {
                 for (index, fact) in group.facts() {
@@ -49,6 +50,8 @@ impl Reactor {
                 }
                 if group.last() > durable {
                     self.unshown.push_back(group);
+                } else {
+                    shown.push(group);
                 }
             }
             for effect in released {
@@ -63,6 +66,7 @@ impl Reactor {
                 }
             }
         });
+        shown.iter().for_each(|group| self.views.note_shown(group));
         lines.into_iter().for_each(log::Line::write);
         others
     }

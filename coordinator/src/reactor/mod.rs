@@ -17,4 +17,4 @@ pub(crate) use outbox::{Closing, Outbox, OutboxReader};
 pub(crate) use run::{Reactor, ReactorError};
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

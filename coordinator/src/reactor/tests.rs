@@ -55,7 +55,8 @@ fn start(disk: &SimDisk) -> Running {
     Running { handle, views, stop, ended }
 }
 
-fn submit(n: u128, request: gridctl_core::event::RequestId) -> Event {
+/// A stage of `true`.
+pub(crate) fn stage(name: &str, items: Items) -> StageSpec {
     let task = TaskTemplate {
         run: Run::Command {
             argv: vec![Template { parts: vec![Part::Literal("true".to_owned())] }],
@@ -69,13 +70,11 @@ fn submit(n: u128, request: gridctl_core::event::RequestId) -> Event {
         stderr: Keep::Keep,
         on_lost_lease: OnLostLease::Finish,
     };
-    let stage = StageSpec {
-        name: "only".to_owned(),
-        items: Items::Single,
-        needs: Vec::new(),
-        retries: 0,
-        task: Arc::new(task),
-    };
+    StageSpec { name: name.to_owned(), items, needs: Vec::new(), retries: 0, task: Arc::new(task) }
+}
+
+fn submit(n: u128, request: gridctl_core::event::RequestId) -> Event {
+    let stage = stage("only", Items::Single);
     let spec = JobSpec { name: format!("job {n}"), priority: 0, stages: vec![stage] };
     let caller = Caller { user: LOCAL_ADMIN, role: UserRole::Admin };
     let id = JobId(Uuid::from_u128(n));

@@ -12,12 +12,14 @@ mod people;
 mod resolve;
 mod tasks;
 
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
 use gridctl_core::activity::Activity;
 use gridctl_core::state::State;
 use tokio::sync::watch;
 
+use crate::history::Feed;
+use crate::journal::FactGroup;
 use crate::leases::Leases;
 
 pub(crate) use output::{NextOutput, OutputCursor, OutputOf, OutputPiece};
@@ -31,6 +33,8 @@ pub(crate) struct Views {
     /// Counts changes.
     shown: watch::Sender<u64>,
     leases: Arc<Leases>,
+    /// Where facts go that readers see.
+    history: OnceLock<Feed>,
 }
 
 /// Durable and volatile state, of one moment.
@@ -44,7 +48,19 @@ impl Views {
     /// Begins with what was recovered.
     pub(crate) fn new(state: State, leases: Arc<Leases>) -> Self {
         let content = RwLock::new(Content { state, activity: Activity::default() });
-        Self { content, shown: watch::Sender::new(0), leases }
+        Self { content, shown: watch::Sender::new(0), leases, history: OnceLock::new() }
+    }
+
+    /// Lets the history know from now on what readers see.
+    pub(crate) fn feed(&self, history: Feed) {
+        self.history.set(history).expect("there is one history");
+    }
+
+    /// Notes that readers see these facts.
+    pub(crate) fn note_shown(&self, group: &FactGroup) {
+        if let Some(history) = self.history.get() {
+            history.note(group);
+        }
     }
 
     /// Changes what is seen, at once, and wakes those who wait for a change.

@@ -71,8 +71,9 @@ impl LocalGrid {
         let mut settings = Settings::new(root.join("coordinator"));
         settings.listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         if data_dir.is_none() {
-            // What is removed at the end of the command holds no room back from others.
+            // What is removed at the end of the command holds no room back from others, and nobody asks it.
             settings.reserve_bytes = 0;
+            settings.history = false;
         }
         let config = CoordinatorConfig::new(settings)?;
         let coordinator = Coordinator::start(config).await.map_err(Box::new)?;
