@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use self::forgotten::ForgottenJobs;
 use crate::effect::FactIndex;
-use crate::fact::{Fact, JobSubmitted, Kept};
+use crate::fact::{Fact, JobSubmitted, Kept, TaskFailed};
 
 pub use self::directory::{
     Directory, EnrolledUser, EnrolledWorker, Identity, JoinToken, LOCAL_ADMIN,
@@ -94,25 +94,12 @@ impl State {
                 stage.apply_task_done(done);
                 Some(done.span.started)
             }),
-            Fact::TaskFailed(failed) => {
-                self.on_stage(failed.stage, |stage| {
-                    stage.apply_task_failed(failed);
-                    Some(failed.span.started)
-                });
-                if let Some(job) = self.jobs.get_mut(&failed.stage.job) {
-                    job.note_failure(failed);
-                }
-            }
+            Fact::TaskFailed(failed) => self.apply_failed(failed),
             Fact::StageSkipped { stage, because, at } => {
-                if let Some(job) = self.jobs.get_mut(&stage.job) {
-                    job.apply_skipped(stage.stage, *because, *at);
-                }
+                self.on_job(stage.job, |job| job.apply_skipped(stage.stage, *because, *at));
             }
             Fact::TasksCancelled { stage, range, fence, begun, by: _, at: _ } => {
-                self.on_stage(*stage, |stage| {
-                    stage.apply_cancelled(*range, *fence, begun);
-                    None
-                });
+                self.on_tasks(*stage, |stage| stage.apply_cancelled(*range, *fence, begun));
             }
             Fact::JobEnded { job, state, at } => self.apply_ended(*job, *state, *at),
             Fact::TokenCreated(created) => self.directory.apply_token_created(created),
@@ -127,15 +114,10 @@ impl State {
             }
             Fact::JobReopened { job, fence, by: _, at: _ } => self.apply_reopened(*job, *fence),
             Fact::StageReopened { stage, at: _ } => {
-                if let Some(job) = self.jobs.get_mut(&stage.job) {
-                    job.apply_stage_reopened(stage.stage);
-                }
+                self.on_job(stage.job, |job| job.apply_stage_reopened(stage.stage));
             }
             Fact::TasksReopened { stage, range, done_too, fence, by: _, at: _ } => {
-                self.on_stage(*stage, |stage| {
-                    stage.apply_reopened(*range, *done_too, *fence);
-                    None
-                });
+                self.on_tasks(*stage, |stage| stage.apply_reopened(*range, *done_too, *fence));
             }
             Fact::WorkerDraining { worker, by: _, at: _ } => {
                 self.directory.apply_worker_draining(*worker, true);
@@ -149,10 +131,9 @@ impl State {
             }
             Fact::WorkerDetached { worker } => self.leases.apply_detached(*worker),
             Fact::LeaseLength { longest_ms } => self.leases.apply_length(*longest_ms),
-            Fact::Watermark { stage, below } => self.on_stage(*stage, |stage| {
-                stage.apply_watermark(*below);
-                None
-            }),
+            Fact::Watermark { stage, below } => {
+                self.on_tasks(*stage, |stage| stage.apply_watermark(*below));
+            }
             Fact::SetBack { is_over } => self.leases.apply_set_back(*is_over),
         }
     }
@@ -294,6 +275,28 @@ impl State {
         self.numbers.remove(&number);
         self.ended.remove(&(ended, number));
         self.forgotten.add(id, Forgotten { number, at });
+    }
+
+    fn apply_failed(&mut self, failed: &TaskFailed) {
+        self.on_stage(failed.stage, |stage| {
+            stage.apply_task_failed(failed);
+            Some(failed.span.started)
+        });
+        self.on_job(failed.stage.job, |job| job.note_failure(failed));
+    }
+
+    fn on_job(&mut self, id: JobId, change: impl FnOnce(&mut Job)) {
+        if let Some(job) = self.jobs.get_mut(&id) {
+            change(job);
+        }
+    }
+
+    /// Changes tasks of which nothing begins by that.
+    fn on_tasks(&mut self, id: StageId, change: impl FnOnce(&mut Stage)) {
+        self.on_stage(id, |stage| {
+            change(stage);
+            None
+        });
     }
 
     /// Changes a stage and keeps its job's sums; `change` returns when something of it began.

@@ -5,7 +5,7 @@
 use gridctl_core::activity::{Change, WorkerState};
 use gridctl_core::fact::{Fact, TokenRole, UserRole};
 use gridctl_core::state::State;
-use gridctl_jobs::id::{Epoch, JobId, JobNumber, UserId, WorkerId};
+use gridctl_jobs::id::{Epoch, JobId, JobNumber, StageId, UserId, WorkerId};
 use gridctl_jobs::state::JobState;
 use gridctl_jobs::units::Cpus;
 
@@ -82,14 +82,7 @@ pub(super) fn of_fact(fact: &Fact, state: &State) -> Option<Line> {
             Some(Line::Reopened { job, by: user_name(state, *by) })
         }
         Fact::TasksReopened { stage, by, range: _, done_too: _, fence: _, at: _ } => {
-            let (job, known) = (state.job(stage.job)?, state.stage(*stage)?);
-            let place = usize::try_from(stage.stage.0).ok()?;
-            Some(Line::TasksReopened {
-                job: job.number(),
-                stage: job.spec().stages.get(place)?.name.clone(),
-                open: known.counts().open(),
-                by: user_name(state, *by),
-            })
+            tasks_reopened(*stage, *by, state)
         }
         Fact::JobForgotten { job, by, at: _ } => {
             let number = state.forgotten(*job)?.number;
@@ -199,6 +192,17 @@ impl Line {
             }
         }
     }
+}
+
+fn tasks_reopened(stage: StageId, by: UserId, state: &State) -> Option<Line> {
+    let (job, known) = (state.job(stage.job)?, state.stage(stage)?);
+    let place = usize::try_from(stage.stage.0).ok()?;
+    Some(Line::TasksReopened {
+        job: job.number(),
+        stage: job.spec().stages.get(place)?.name.clone(),
+        open: known.counts().open(),
+        by: user_name(state, by),
+    })
 }
 
 fn user_name(state: &State, user: UserId) -> String {

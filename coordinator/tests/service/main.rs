@@ -12,4 +12,5 @@ mod jobs;
 mod restart;
 mod scripted_worker;
 mod sessions;
+mod submissions;
 mod world;
