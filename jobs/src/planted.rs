@@ -114,7 +114,7 @@ pub enum Bug {
 
 impl Bug {
     /// All of them.
-    pub const ALL: [Self; 48] = [
+    pub const ALL: [Self; 50] = [
         Self::AcknowledgeBeforeSync,
         Self::TornFrameAccepted,
         Self::ForgetResultsOnReconnect,
@@ -163,6 +163,8 @@ impl Bug {
         Self::SnapshotNameNotSynced,
         Self::SnapshotCutsTooFar,
         Self::ResultsClearedEarly,
+        Self::ReserveForSubmissions,
+        Self::FullDiskAcknowledged,
     ];
 }
 

@@ -9,6 +9,8 @@ use crate::network::ConnectionId;
 use crate::time::SimMs;
 use crate::world::{Happening, World};
 
+/// How long after all others a fault that found nothing may still come.
+const MISSED_UNTIL_MS: u64 = 10_000;
 /// How long after a fault that found nothing it is tried again.
 const MISSED_AGAIN_MS: u64 = 100;
 
@@ -132,7 +134,7 @@ impl World<'_> {
         if hit && work_is_open {
             self.faults_that_hit += 1;
             self.coverage.hit(Group::Fault, fault.kind());
-        } else if !hit && work_is_open && self.now < self.schedule.calm_at {
+        } else if !hit && work_is_open && self.now < self.schedule.calm_at.after(MISSED_UNTIL_MS) {
             // It found nothing to go wrong: later there may be.
             self.agenda.put(self.now.after(MISSED_AGAIN_MS), Happening::Fault(fault));
         }
