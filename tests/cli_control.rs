@@ -1,9 +1,5 @@
 //! What is done to jobs and workers that are there: retry, drain and resume, forget; and that a job is
 //! submitted once, however often it is sent.
-#![expect(
-    clippy::unwrap_used,
-    reason = "a test ends at the first thing that is not as it should be"
-)]
 
 mod common;
 

@@ -1,8 +1,4 @@
 //! What has ended is there after a restart, and in the history file; what is forgotten is gone from it.
-#![expect(
-    clippy::unwrap_used,
-    reason = "a test ends at the first thing that is not as it should be"
-)]
 
 mod common;
 

@@ -227,7 +227,9 @@ impl Running {
             // Its outcome was told; where it panicked, that is the outcome.
             let _ = reactor.map(thread::JoinHandle::join);
             // What readers saw last is in it too.
-            history.map(History::stop);
+            if let Some(history) = history {
+                history.stop();
+            }
             synced
         });
         match joined.await {

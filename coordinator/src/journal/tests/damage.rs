@@ -82,10 +82,10 @@ fn missing_segment_is_refused_by_name() {
         let gap = disk.fork();
         gap.remove(path).unwrap();
         let error = open(&gap).err().unwrap();
-        let named = match &error {
-            RecoverJournalError::Missing { file, .. } => file,
-            RecoverJournalError::NoSnapshot { file, .. } => file,
-            other => panic!("{other}"),
+        let (RecoverJournalError::Missing { file: named, .. }
+        | RecoverJournalError::NoSnapshot { file: named, .. }) = &error
+        else {
+            panic!("{error}")
         };
         assert!(named.display().to_string().contains("journal/"), "{error}");
     }
