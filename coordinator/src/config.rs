@@ -7,6 +7,7 @@ use std::net::{Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use gridctl_core::scheduler::limits::LEASE_MS_MAX;
 use thiserror::Error;
 
 use crate::space::RESERVE_BYTES;
@@ -19,8 +20,9 @@ pub const DEFAULT_LEASE: Duration = Duration::from_secs(10);
 pub const DEFAULT_GRID_NAME: &str = "grid";
 /// A shorter lease would be lost to a busy disk or a slow network, not to a lost machine.
 pub const LEASE_MIN: Duration = Duration::from_millis(500);
-/// A longer one would keep the work of a lost machine waiting for a day.
-pub const LEASE_MAX: Duration = Duration::from_secs(24 * 3600);
+/// A longer one would keep the work of a lost machine waiting too long, and with it a coordinator that was set
+/// back, which waits for the longest lease that there can be.
+pub const LEASE_MAX: Duration = Duration::from_millis(LEASE_MS_MAX);
 /// Jobs that are kept for less might as well not be: nobody could see how they ended.
 pub const KEEP_ENDED_MIN: Duration = Duration::from_secs(1);
 /// Longer is for ever, which is what leaving it out says.
@@ -46,7 +48,7 @@ pub struct Settings {
     /// `HOST:PORT` under which workers and clients reach it; where empty, see
     /// [`advertised`](crate::CoordinatorHandle::advertised).
     pub advertise: Vec<String>,
-    /// How long a worker may be silent: 500 ms to 24 h.
+    /// How long a worker may be silent: 500 ms to 10 min.
     pub lease: Duration,
     /// How often a worker says that it is there: 50 ms to half a lease; a third of the lease where `None`.
     pub heartbeat: Option<Duration>,
@@ -71,7 +73,7 @@ pub struct CoordinatorConfig {
 #[derive(Clone, PartialEq, Eq, Debug, Error)]
 pub enum ConfigError {
     /// The lease is not between its bounds.
-    #[error("a lease lasts from 500ms to 24h, not {}ms", lease.as_millis())]
+    #[error("a lease lasts from 500ms to 10m, not {}ms", lease.as_millis())]
     Lease {
         /// What was asked for.
         lease: Duration,
@@ -234,7 +236,7 @@ mod tests {
 
     #[test]
     fn leases_and_heartbeats_out_of_bounds_are_refused() {
-        for lease in [Duration::from_millis(499), Duration::from_secs(24 * 3600 + 1)] {
+        for lease in [Duration::from_millis(499), Duration::from_secs(601)] {
             assert_eq!(checked(|s| s.lease = lease), Err(ConfigError::Lease { lease }));
         }
         for heartbeat in [Duration::from_millis(49), Duration::from_millis(5_001), Duration::MAX] {

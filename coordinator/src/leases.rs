@@ -6,7 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use gridctl_core::event::{Event, MonoMs, SessionId};
-use gridctl_core::lease::{Closed, EXPIRE_EVERY_MS, LeaseTable};
+use gridctl_core::lease::{Closed, EXPIRE_EVERY_MS, LeaseNews, LeaseTable};
 use gridctl_jobs::id::WorkerId;
 use tokio::time::MissedTickBehavior;
 
@@ -28,8 +28,9 @@ struct Inner {
 }
 
 impl Leases {
-    pub(crate) fn new(lease_ms: u64) -> Self {
-        let inner = Inner { table: LeaseTable::new(lease_ms), heard: BTreeMap::new() };
+    pub(crate) fn new(lease_ms: u64, heartbeat_ms: u64) -> Self {
+        let table = LeaseTable::new(lease_ms, heartbeat_ms);
+        let inner = Inner { table, heard: BTreeMap::new() };
         Self { lease_ms, inner: Mutex::new(inner) }
     }
 
@@ -75,9 +76,14 @@ impl Leases {
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;
-            let expired = self.locked().table.expire(clock::mono());
-            for session in expired {
-                if reactor.tell(Event::LeaseExpired { session }).await.is_err() {
+            let news = self.locked().table.expire(clock::mono());
+            for news in news {
+                let event = match news {
+                    LeaseNews::Silent(session) => Event::Silent { session },
+                    LeaseNews::Heard(session) => Event::Heard { session },
+                    LeaseNews::Expired(session) => Event::LeaseExpired { session },
+                };
+                if reactor.tell(event).await.is_err() {
                     return;
                 }
             }
@@ -96,7 +102,7 @@ mod tests {
 
     #[test]
     fn worker_whose_session_ended_is_still_known_to_have_been_heard() {
-        let leases = Leases::new(1_000);
+        let leases = Leases::new(1_000, 300);
         let (worker, session) = (WorkerId(1), SessionId(1));
         leases.open(worker, session, MonoMs(0));
         assert_eq!(leases.heard_ms_ago(worker, MonoMs(5)), Some(5), "its Hello was heard");

@@ -111,7 +111,7 @@ impl Coordinator {
         let local = listener.local_address().map_err(StartError::System)?;
         let first_start = opened.recovered.last == FactIndex::default();
 
-        let leases = Arc::new(Leases::new(config.lease_ms()));
+        let leases = Arc::new(Leases::new(config.lease_ms(), config.heartbeat_ms()));
         let views = Arc::new(Views::new(opened.state.clone(), Arc::clone(&leases)));
         let results = Arc::clone(opened.store.results());
         let space = Arc::clone(opened.store.space());

@@ -14,6 +14,10 @@ pub(crate) fn log(notice: &Notice) {
         }
         Notice::NotReached { why } => warn!("the coordinator is not reached: {why}; trying again"),
         Notice::LeaseEnded => warn!("the lease has ended: what runs goes on, nothing new begins"),
+        Notice::Stopped { tasks } => warn!(
+            tasks,
+            "the lease is nearly over: killed what must not run on without the coordinator (on_lost_lease = \"stop\")"
+        ),
         Notice::OldCoordinator { epoch, seen } => warn!(
             "refused the coordinator: its epoch {} is older than {}, which was seen before; it was set back, or is an old copy: stop it, or restore it with `gridctl coordinator --restore`; trying again",
             epoch.0, seen.0

@@ -14,6 +14,7 @@ use crate::events::ToReactor;
 use crate::executor::Executor;
 use crate::link::{Link, LinkCommand, Say};
 use crate::log::log;
+use crate::parent::Supervision;
 
 /// Events that are taken in one go before time is looked at again.
 const BATCH_MAX: usize = 256;
@@ -35,6 +36,7 @@ pub(crate) struct Reactor {
     epochs: EpochMemory,
     inbox: Receiver<ToReactor>,
     alarm: Alarm,
+    supervision: Supervision,
     effects: Vec<AgentEffect>,
 }
 
@@ -46,8 +48,9 @@ impl Reactor {
         epochs: EpochMemory,
         inbox: Receiver<ToReactor>,
         alarm: Alarm,
+        supervision: Supervision,
     ) -> Self {
-        Self { agent, executor, link, epochs, inbox, alarm, effects: Vec::new() }
+        Self { agent, executor, link, epochs, inbox, alarm, supervision, effects: Vec::new() }
     }
 
     /// Runs the worker to the end of its life. Nothing of it is left afterwards but functions that do
@@ -150,6 +153,8 @@ impl Reactor {
                 });
             }
             AgentEffect::Cancel { slice, range } => self.executor.cancel(slice, range),
+            AgentEffect::Kill { slice, range } => self.executor.kill(slice, range),
+            AgentEffect::StopUntil(until) => self.supervision.stop_until(until),
             AgentEffect::Notice(notice) => log(&notice),
             AgentEffect::Exit(exit) => return Next::End(exit),
         }

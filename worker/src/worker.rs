@@ -128,7 +128,8 @@ impl Worker {
         let executor = Executor::new(functions, scratch, spill, adopts, events.clone());
         let link = Link::start(Peer { addresses, credentials }, events.clone())
             .map_err(StartWorkerError::Thread)?;
-        let reactor = Reactor::new(agent, executor, link, epochs, inbox, alarm);
+        let supervision = config.supervision;
+        let reactor = Reactor::new(agent, executor, link, epochs, inbox, alarm, supervision);
         let (ended, end) = oneshot::channel();
         thread::Builder::new()
             .name("agent".to_owned())

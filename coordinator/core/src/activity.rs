@@ -20,8 +20,19 @@ pub struct Activity {
     pub granted: BTreeMap<StageId, BTreeMap<u64, Granted>>,
     /// Failed tasks that wait before they are tried again.
     pub backoff: BTreeMap<StageId, Backoff>,
-    /// Until when nothing is granted after a restart.
+    /// Until when, after a restart, nothing is granted that workers may still run.
     pub window_until: Option<MonoMs>,
+    /// Tasks that must not be granted yet, since earlier attempts may still be running.
+    pub barred: BTreeMap<StageId, Barred>,
+}
+
+/// Tasks of a stage that must not be granted yet, counted with those among them that are not open.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Barred {
+    /// Until the window after a restart has closed.
+    pub in_window: u64,
+    /// Until what ran of them is surely dead.
+    pub dying: u64,
 }
 
 /// A worker, as it is now.
@@ -137,6 +148,13 @@ pub enum Change {
         /// When it closes; `None` once it has.
         until: Option<MonoMs>,
     },
+    /// What must not be granted yet; `None` once nothing is held so.
+    Barred {
+        /// Of this stage.
+        stage: StageId,
+        /// What is held now.
+        barred: Option<Barred>,
+    },
 }
 
 impl Activity {
@@ -178,6 +196,14 @@ impl Activity {
                 }
             },
             Change::Window { until } => self.window_until = *until,
+            Change::Barred { stage, barred } => match barred {
+                Some(barred) => {
+                    self.barred.insert(*stage, *barred);
+                }
+                None => {
+                    self.barred.remove(stage);
+                }
+            },
         }
     }
 

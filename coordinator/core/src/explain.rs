@@ -31,11 +31,24 @@ pub fn why_waiting(
         return vec![needs];
     }
     let mut reasons = Vec::new();
-    if let Some(until) = activity.window_until.filter(|until| *until > now) {
-        reasons.push(WaitReason::RestartWindow { remaining_ms: until.0 - now.0 });
-    }
     let mut waiting =
         stage.counts().open() - activity.granted_tasks(stage.id()).min(stage.counts().open());
+    let barred = activity.barred.get(&stage.id()).copied().unwrap_or_default();
+    if let Some(until) = activity.window_until.filter(|_| barred.in_window > 0) {
+        let remaining_ms = until.0.saturating_sub(now.0);
+        reasons.push(if state.leases().is_set_back() {
+            WaitReason::SetBack { remaining_ms }
+        } else {
+            WaitReason::RestartWindow { remaining_ms }
+        });
+        // As far as they are not held: which of them are is not worth counting.
+        waiting = waiting.min(stage.counts().total - barred.in_window.min(stage.counts().total));
+    }
+    if barred.dying > 0 && waiting > 0 {
+        let tasks = barred.dying.min(waiting);
+        reasons.push(WaitReason::StillRunsElsewhere { tasks });
+        waiting -= tasks;
+    }
     if let Some(backoff) = activity.backoff.get(&stage.id()) {
         let next_in_ms = backoff.next.0.saturating_sub(now.0);
         reasons.push(WaitReason::Backoff { tasks: backoff.tasks, next_in_ms });

@@ -12,11 +12,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use gridctl_jobs::id::{Epoch, StageId, Token, WorkerId};
 use gridctl_jobs::planted::{Bug, is_on};
 
+use self::bars::Bars;
 use self::dirty::Dirty;
 use self::fleet::Fleet;
 use self::forget::Retention;
 use self::queue::Queue;
 use self::runnable::Runnable;
+use self::window::Window;
 use crate::activity::{Activity, Change};
 use crate::effect::{CloseReason, Effect, Effects, FactIndex, Reply, ToWorker};
 use crate::event::{Event, MonoMs, Now, RequestId, SessionId};
@@ -25,6 +27,7 @@ use crate::state::State;
 
 mod admission;
 mod adopt;
+mod bars;
 mod cancel;
 mod dirty;
 mod drain;
@@ -70,6 +73,8 @@ pub struct Scheduler {
     stages: BTreeMap<StageId, Runnable>,
     queue: Queue,
     fleet: Fleet,
+    bars: Bars,
+    window: Window,
     /// When the first failed task of a stage is due.
     timers: BTreeSet<(MonoMs, StageId)>,
     dirty: Dirty,
@@ -101,6 +106,8 @@ impl Scheduler {
             stages: BTreeMap::new(),
             queue: Queue::default(),
             fleet: Fleet::default(),
+            bars: Bars::default(),
+            window: Window::default(),
             timers: BTreeSet::new(),
             dirty: Dirty::default(),
         }
@@ -115,7 +122,7 @@ impl Scheduler {
         let cx = &mut Step { now, out: effects };
         self.on_due(cx);
         match event {
-            Event::Start { restored: _ } => self.on_start(cx),
+            Event::Start { restored } => self.on_start(cx, restored),
             Event::Submit { request, caller, id, digest, spec } => {
                 self.on_submit(cx, request, caller, id, digest, spec);
             }
@@ -173,7 +180,16 @@ impl Scheduler {
     /// Returns when the next [`Event::Tick`] is wanted.
     pub fn next_deadline(&self) -> Option<MonoMs> {
         let retry = self.timers.first().map(|(at, _)| *at);
-        [self.activity.window_until, retry, self.retention.next].into_iter().flatten().min()
+        [
+            self.activity.window_until,
+            retry,
+            self.retention.next,
+            self.bars.next(),
+            self.lease_shortens(),
+        ]
+        .into_iter()
+        .flatten()
+        .min()
     }
 
     /// Returns the durable state.

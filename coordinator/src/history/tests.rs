@@ -158,7 +158,7 @@ fn facts(seed: u64, count: usize) -> Vec<Fact> {
 }
 
 fn views() -> Arc<Views> {
-    Arc::new(Views::new(State::new(), Arc::new(Leases::new(1_000))))
+    Arc::new(Views::new(State::new(), Arc::new(Leases::new(1_000, 300))))
 }
 
 fn show(views: &Views, fact: &Fact) {

@@ -133,7 +133,8 @@ pub(super) fn of_change(change: &Change, before: &Content) -> Option<Line> {
         | Change::Started { .. }
         | Change::Released { .. }
         | Change::Backoff { .. }
-        | Change::Window { .. } => None,
+        | Change::Window { .. }
+        | Change::Barred { .. } => None,
     }
 }
 
@@ -162,7 +163,7 @@ impl Line {
                 tracing::info!(worker = name, %cpus, "worker connected")
             }
             Self::WorkerSuspect { name } => {
-                tracing::warn!(worker = name, "worker disconnected; its lease runs on");
+                tracing::warn!(worker = name, "worker not heard of; its lease runs on");
             }
             Self::WorkerLost { name } => {
                 tracing::warn!(worker = name, "worker lost; its tasks go to others")

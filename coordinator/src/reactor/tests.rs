@@ -45,7 +45,7 @@ fn start(disk: &SimDisk) -> Running {
     let (store, state, last) = open(disk);
     let results = Arc::clone(store.results());
     let (journal, _thread) = JournalThread::spawn(store).unwrap();
-    let leases = Arc::new(Leases::new(LEASE_MS));
+    let leases = Arc::new(Leases::new(LEASE_MS, LEASE_MS / 3));
     let views = Arc::new(Views::new(state.clone(), Arc::clone(&leases)));
     let (handle, inputs) = ReactorHandle::new();
     let scheduler = Scheduler::new(Config::new(LEASE_MS, 1), state);

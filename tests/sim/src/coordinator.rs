@@ -12,7 +12,7 @@ use gridctl_core::effect::{CloseReason, Effect, Effects, FactIndex, ToWorker};
 use gridctl_core::event::{Event, MonoMs, Now, Report, RequestId, SessionId};
 use gridctl_core::fact::{Kept, Place};
 use gridctl_core::gate::ReleaseGate;
-use gridctl_core::lease::{EXPIRE_EVERY_MS, LeaseTable};
+use gridctl_core::lease::{EXPIRE_EVERY_MS, LeaseNews, LeaseTable};
 use gridctl_core::scheduler::Scheduler;
 use gridctl_core::state::State;
 use gridctl_jobs::id::{StageId, Token, WorkerId};
@@ -95,7 +95,7 @@ impl Coordinator {
             effects: Effects::default(),
             gate: life.gate,
             store,
-            leases: LeaseTable::new(lease_ms),
+            leases: LeaseTable::new(lease_ms, lease_ms / HEARTBEATS_PER_LEASE),
             seen_state,
             seen_activity: Activity::default(),
             unshown: VecDeque::new(),
@@ -452,9 +452,16 @@ impl World<'_> {
         let expired = coordinator.leases.expire(coordinator.mono(now));
         self.agenda.put(now.after(EXPIRE_EVERY_MS), Happening::ExpireLeases(life));
         self.tend_disk();
-        for session in expired {
-            self.check_nothing_unread(session)?;
-            self.tell_scheduler(Event::LeaseExpired { session })?;
+        for news in expired {
+            let event = match news {
+                LeaseNews::Silent(session) => Event::Silent { session },
+                LeaseNews::Heard(session) => Event::Heard { session },
+                LeaseNews::Expired(session) => {
+                    self.check_nothing_unread(session)?;
+                    Event::LeaseExpired { session }
+                }
+            };
+            self.tell_scheduler(event)?;
         }
         Ok(())
     }

@@ -302,7 +302,10 @@ impl World<'_> {
             }
             AgentEffect::Begin(slice) => self.begin_slice(life, slice)?,
             AgentEffect::Reclaim { slice } => self.reclaim(life, slice),
-            AgentEffect::Cancel { slice, range } => self.cancel_running(life, slice, range),
+            AgentEffect::Cancel { slice, range } | AgentEffect::Kill { slice, range } => {
+                self.cancel_running(life, slice, range);
+            }
+            AgentEffect::StopUntil(_) => {}
             AgentEffect::Notice(notice) => {
                 self.trace.line(|| format!("worker {} tells {notice:?}", life.worker));
             }

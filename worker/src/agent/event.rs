@@ -161,6 +161,11 @@ pub enum AgentEffect {
     /// Ends the running task of this slice, if it lies in `range`; no `Ended` of it is expected, but
     /// `Returned` once it is gone. Follows a `Reclaim` of the same slice.
     Cancel { slice: SliceId, range: TaskRange },
+    /// The same with SIGKILL at once, for the whole process tree.
+    Kill { slice: SliceId, range: TaskRange },
+    /// Until when what runs may go on of stages that stop with their lease, unless a later time follows;
+    /// `None` once nothing of the kind runs. The agent kills in time; this is for who watches over it.
+    StopUntil(Option<MonoMs>),
     /// Something that a person may want to read.
     Notice(Notice),
     /// The agent's life is over; no effect follows, and no event is needed.
@@ -215,6 +220,8 @@ pub enum Notice {
     NotReached { why: String },
     /// The lease ran out: what runs goes on, nothing new begins.
     LeaseEnded,
+    /// The lease was nearly over: what stops with it was killed, on so many lanes.
+    Stopped { tasks: usize },
     /// The coordinator is of an earlier life than one that welcomed this worker before.
     OldCoordinator { epoch: Epoch, seen: Epoch },
     /// The coordinator turned this worker away for now.

@@ -78,7 +78,11 @@ impl Agent {
                 slice.open().into_iter().map(|range| (slice.stage, slice.head.token, range)),
             );
             if slice.void(all) {
-                slice.cancel(id, all, effects);
+                if slice.stops() {
+                    slice.kill(id, all, effects);
+                } else {
+                    slice.cancel(id, all, effects);
+                }
                 over.push(id);
             }
         }
@@ -93,7 +97,10 @@ impl Agent {
         for (stage, piece) in self.stages.take_all() {
             left.entry((piece.head.token, stage)).or_default().push(piece.range);
         }
-        if let Leave::Ending { killed, .. } = std::mem::replace(&mut self.leave, Leave::Gone) {
+        // Of what must not run twice the end of the lease tells, where killing it takes that long.
+        let undead = self.slices.iter().any(|(_, slice)| slice.stops());
+        let leave = std::mem::replace(&mut self.leave, Leave::Gone);
+        if let (Leave::Ending { killed, .. }, false) = (leave, undead) {
             for (stage, token, range) in killed {
                 left.entry((token, stage)).or_default().push(range);
             }
@@ -102,7 +109,7 @@ impl Agent {
             self.say(WorkerMessage::GivenBack { token, stage, ranges }, effects);
         }
         let undelivered = self.reports.tasks();
-        if undelivered == 0 {
+        if undelivered == 0 && !undead {
             self.say(WorkerMessage::Goodbye, effects);
         }
         self.disconnect(effects);

@@ -16,6 +16,7 @@ mod session;
 mod slices;
 mod stages;
 mod step;
+mod stop;
 mod work;
 
 #[cfg(test)]

@@ -125,6 +125,7 @@ impl Agent {
             return;
         }
         self.session.state = State::Greeting { link, hello_sent: now.mono };
+        self.stops.announced();
         let hello = Hello {
             version: PROTOCOL_VERSION,
             epoch_seen: self.session.epoch_seen,
@@ -190,6 +191,7 @@ impl Agent {
             let from = if planted::is_on(Bug::LeaseFromReceipt) { now.mono } else { sent };
             let until = from.after(lease_ms);
             self.session.lease_until = self.session.lease_until.max(Some(until));
+            self.stops.renewed(sent, lease_ms);
         }
     }
 
@@ -284,6 +286,7 @@ impl Agent {
             }
             CoordinatorMessage::Stop { token, stage, range } => {
                 self.end_tasks(stage, token, range, effects)?;
+                self.confirm_end(stage, token, range, true);
             }
             CoordinatorMessage::Settled { up_to } => {
                 self.reports.settle(up_to + u64::from(planted::is_on(Bug::SettlesTooMuch)));
@@ -329,6 +332,7 @@ impl Agent {
         self.session.welcomed = true;
         self.session.lease_ms = Some(lease_ms);
         self.session.lease_until = Some(hello_sent.after(lease_ms));
+        self.stops.welcomed(hello_sent, lease_ms);
         let every_ms = heartbeat_ms.max(HEARTBEAT_MS_MIN);
         effects.push(AgentEffect::Heartbeats { link, every_ms });
         Self::notice(Notice::Connected { grid, epoch }, effects);
@@ -341,6 +345,7 @@ impl Agent {
             };
             let ended = self.end_tasks(answer.stage, answer.token, answer.range, effects)?;
             dropped += if unwanted { ended } else { 0 };
+            self.confirm_end(answer.stage, answer.token, answer.range, unwanted);
         }
         if dropped > 0 {
             Self::notice(Notice::Dropped { tasks: dropped }, effects);

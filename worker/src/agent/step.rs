@@ -9,6 +9,7 @@ use super::reports::ReportBuffer;
 use super::session::Session;
 use super::slices::Slices;
 use super::stages::Stages;
+use super::stop::Stops;
 use super::work::TakeBack;
 
 /// What an agent is told once.
@@ -43,6 +44,7 @@ pub struct Agent {
     pub(super) slices: Slices,
     pub(super) reports: ReportBuffer,
     pub(super) take_backs: Vec<TakeBack>,
+    pub(super) stops: Stops,
     pub(super) leave: Leave,
 }
 
@@ -56,6 +58,7 @@ impl Agent {
             slices: Slices::new(config.cpus),
             reports: ReportBuffer::default(),
             take_backs: Vec::new(),
+            stops: Stops::default(),
             leave: Leave::No,
         }
     }
@@ -67,6 +70,11 @@ impl Agent {
     pub fn step(&mut self, now: Now, event: AgentEvent, effects: &mut Vec<AgentEffect>) {
         if self.leave == Leave::Gone {
             return;
+        }
+        let renews = matches!(event, AgentEvent::LeaseRenewed { .. });
+        if !renews {
+            // First, so that nothing is taken in that ended too late.
+            self.stop_in_time(now, effects);
         }
         match event {
             AgentEvent::Start => self.connect(effects),
@@ -91,7 +99,8 @@ impl Agent {
             return None;
         }
         let report = self.reports.due().filter(|_| self.session.is_up());
-        [self.session.deadline(), self.work_deadline(), self.leave.deadline(), report]
+        let stop = self.stop_deadline();
+        [self.session.deadline(), self.work_deadline(), self.leave.deadline(), report, stop]
             .into_iter()
             .flatten()
             .min()
@@ -123,12 +132,14 @@ impl Agent {
 
     /// Does what has become possible or due.
     fn go_on(&mut self, now: Now, effects: &mut Vec<AgentEffect>) {
+        self.stop_in_time(now, effects);
         self.watch_session(now, effects);
         self.answer_take_backs(effects);
         self.begin_slices(now, effects);
         self.share_long_slices(now, effects);
         self.tell_begun(now, effects);
         self.tell_overruns(now, effects);
+        self.tell_stops(effects);
         self.send_reports(now, effects);
         self.go_on_leaving(now, effects);
     }

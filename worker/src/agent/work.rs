@@ -74,7 +74,11 @@ impl Agent {
             if slice.stage != stage || slice.head.token != token || !slice.void(range) {
                 continue;
             }
-            slice.cancel(id, range, effects);
+            if slice.stops() {
+                slice.kill(id, range, effects);
+            } else {
+                slice.cancel(id, range, effects);
+            }
             if slice.open().is_empty() {
                 over.push(id);
             }
@@ -138,6 +142,7 @@ impl Agent {
         self.mark_over_if_nothing_is_open(id);
         let slice = self.slices.end(id).expect("a slice returns once");
         assert!(slice.over, "a slice returns when all its tasks have ended: {slice:?}");
+        self.stops.returned(id);
     }
 
     /// Begins slices while there are tasks, lanes and cpus for them.
@@ -146,7 +151,8 @@ impl Agent {
             let fitting = self
                 .stages
                 .waiting()
-                .filter(|(_, stage)| stage.has_free_lane() && self.slices.has_room(stage.cpus()));
+                .filter(|(_, stage)| stage.has_free_lane() && self.slices.has_room(stage.cpus()))
+                .filter(|(_, stage)| !stage.stops() || self.stops.may_begin(now.mono));
             // What was granted first begins first.
             let Some((id, _)) = fitting.min_by_key(|(_, stage)| stage.first_token()) else {
                 return;
@@ -233,6 +239,7 @@ impl Agent {
                 phase: Phase::Running,
             }));
         }
+        held.extend(self.stops.held());
         for item in self.reports.unsettled() {
             let (token, attempt, stage) = (item.token, item.attempt, item.stage);
             held.push(Held { token, stage, range: item.range, attempt, phase: Phase::Finished });

@@ -87,6 +87,14 @@ impl Executor {
         }
     }
 
+    /// Kills the running task of a slice and all that it started, if it lies in `range`.
+    pub(crate) fn kill(&self, slice: SliceId, range: TaskRange) {
+        let Some(lane) = self.running.get(&slice) else { return };
+        if let (true, Some(wake)) = (lane.run.kill_in(range), &lane.wake) {
+            wake_up(wake);
+        }
+    }
+
     /// Forgets a slice that has returned.
     pub(crate) fn returned(&mut self, slice: SliceId) {
         self.running.remove(&slice);

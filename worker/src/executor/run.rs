@@ -128,6 +128,17 @@ impl SliceRun {
         hit
     }
 
+    /// Kills the task that runs, if it lies in `range`; says whether it does. Nothing of the slice begins
+    /// afterwards: the rest was taken back before.
+    pub(crate) fn kill_in(&self, range: TaskRange) -> bool {
+        let hit = self.cancel(range);
+        // What was cancelled before is killed too.
+        if hit || self.is_cancelled() {
+            self.killed.store(true, Ordering::Release);
+        }
+        hit || self.is_cancelled()
+    }
+
     /// Says whether the task that runs should end.
     pub(crate) fn is_cancelled(&self) -> bool {
         self.cancelled.load(Ordering::Acquire)

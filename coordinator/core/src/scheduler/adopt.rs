@@ -16,6 +16,7 @@ use super::{Scheduler, Step};
 use crate::activity::{Change, Granted, WorkerState};
 use crate::effect::{CloseReason, HeldAnswer, ToWorker, Verdict, Violation};
 use crate::event::{Held, Phase, SessionId, WorkerHello};
+use crate::fact::{Fact, WorkerProcess};
 use crate::ranges;
 use crate::state::Stage;
 
@@ -43,6 +44,12 @@ impl Scheduler {
             self.close(cx, session, why);
             return;
         }
+        self.look_for_setback(cx, &hello.held);
+        let is_same = self.process_of(worker).is_some_and(|known| known == hello.process);
+        if is_same || hello.predecessor_gone {
+            // What of it still runs is announced, and barred again.
+            self.unbar_worker(cx, worker);
+        }
         let mut adoption = Adoption::default();
         for (stage, range, granted) in self.release_all(cx, worker) {
             adoption.before.entry(stage).or_default().insert(range.start, granted);
@@ -57,6 +64,9 @@ impl Scheduler {
         self.fleet.begin(worker, machine);
         self.dirty.shown.insert(worker);
         self.dirty.workers.insert(worker);
+        if self.state.leases().process_of(worker) != Some(hello.process) {
+            self.record(cx, Fact::WorkerAttached { worker, process: hello.process });
+        }
 
         let mut held: Vec<&Held> = hello.held.iter().collect();
         held.sort_by_key(|item| (std::cmp::Reverse(item.token), item.stage, item.range));
@@ -81,6 +91,8 @@ impl Scheduler {
         if self.is_withheld(worker) {
             self.take_all_back(cx, worker);
         }
+        // Last, since nothing is said to the worker before its Welcome.
+        self.came_back(cx, worker);
     }
 
     fn check_hello(&self, worker: WorkerId, hello: &WorkerHello) -> Result<(), CloseReason> {
@@ -117,34 +129,46 @@ impl Scheduler {
         hello: &WorkerHello,
         name: &str,
     ) -> Result<(), CloseReason> {
-        let Some(there) = self.fleet.get(worker).filter(|there| there.state != WorkerState::Lost)
-        else {
-            return Ok(());
+        let there = self.fleet.get(worker);
+        let (known, may_run) = match there {
+            Some(there) if there.state == WorkerState::Lost => return Ok(()),
+            Some(there) => {
+                let may_run = !there.loads.is_empty() || self.bars.are_dying_on(worker);
+                (there.process, may_run)
+            }
+            None => match self.state.leases().process_of(worker) {
+                Some(process) if self.window.missing.contains(&worker) => {
+                    (process, !self.bars.none_in_window())
+                }
+                Some(_) | None => return Ok(()),
+            },
         };
-        let (known, comes) = (there.process, hello.process);
+        let comes = hello.process;
         if known.machine != comes.machine {
-            return if there.connected {
+            return if there.is_some_and(|there| there.connected) {
                 Err(CloseReason::IdentityInUse { name: name.to_owned() })
-            } else if there.loads.is_empty() {
-                Ok(())
-            } else {
+            } else if may_run {
                 // What it says of its predecessors is about its own machine.
                 Err(CloseReason::LeaseRuns)
+            } else {
+                Ok(())
             };
         }
         if known.process == comes.process {
             // A connection that the process has given up since.
-            let is_over = hello.connection < there.connection;
+            let is_over = there.is_some_and(|there| hello.connection < there.connection);
             return if is_over { Err(CloseReason::Superseded) } else { Ok(()) };
         }
         if comes.life < known.life {
             return Err(CloseReason::Superseded);
         }
-        if hello.predecessor_gone || there.loads.is_empty() {
-            Ok(())
-        } else {
-            Err(CloseReason::LeaseRuns)
-        }
+        if hello.predecessor_gone || !may_run { Ok(()) } else { Err(CloseReason::LeaseRuns) }
+    }
+
+    /// Returns the last process of a worker that is known.
+    fn process_of(&self, worker: WorkerId) -> Option<WorkerProcess> {
+        let there = self.fleet.get(worker).map(|machine| machine.process);
+        there.or_else(|| self.state.leases().process_of(worker))
     }
 
     /// Answers one announced item.
@@ -161,11 +185,11 @@ impl Scheduler {
         }
         let mut from = item.range.start;
         for part in self.adoptable(item, adoption) {
-            self.refuse(item, TaskRange::new(from, part.start), adoption);
+            self.refuse(cx, worker, item, TaskRange::new(from, part.start), adoption);
             self.adopt(cx, worker, item, part, adoption);
             from = part.end;
         }
-        self.refuse(item, TaskRange::new(from, item.range.end), adoption);
+        self.refuse(cx, worker, item, TaskRange::new(from, item.range.end), adoption);
     }
 
     /// Splits an item into the parts that may go on.
@@ -232,7 +256,18 @@ impl Scheduler {
     }
 
     /// Answers the tasks of an item that may not go on.
-    fn refuse(&self, item: &Held, part: TaskRange, adoption: &mut Adoption) {
+    fn refuse(
+        &mut self,
+        cx: &mut Step<'_>,
+        worker: WorkerId,
+        item: &Held,
+        part: TaskRange,
+        adoption: &mut Adoption,
+    ) {
+        if item.phase != Phase::Finished && !part.is_empty() {
+            let Held { token, stage, attempt, .. } = *item;
+            self.bar_stopped(cx, worker, stage, part, token, attempt);
+        }
         let Some(stage) = self.state.stage(item.stage) else { return };
         let mut from = part.start;
         while from < part.end {

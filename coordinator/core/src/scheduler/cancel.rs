@@ -5,6 +5,7 @@ use gridctl_jobs::range::TaskRange;
 use gridctl_jobs::state::JobState;
 
 use super::{Scheduler, Step};
+use crate::activity::Granted;
 use crate::effect::{Refusal, Reply, ToWorker};
 use crate::event::{Caller, RequestId, Target};
 use crate::fact::{Begun, Fact, UserRole};
@@ -41,6 +42,19 @@ impl Scheduler {
         self.reply(cx, request, Reply::Cancelled { number, tasks });
     }
 
+    /// Tells a worker to end tasks that it holds no more.
+    pub(super) fn stop(
+        &mut self,
+        cx: &mut Step<'_>,
+        stage: StageId,
+        range: TaskRange,
+        granted: &Granted,
+    ) {
+        let Granted { worker, token, attempt, .. } = *granted;
+        self.bar_stopped(cx, worker, stage, range, token, attempt);
+        self.send(cx, worker, ToWorker::Stop { token, stage, range });
+    }
+
     /// Cancels what is open of a range; returns how many tasks that were.
     fn cancel_tasks(
         &mut self,
@@ -56,8 +70,7 @@ impl Scheduler {
         let fence = self.next_token();
         let begun = self.begun_in(stage, range);
         for (part, granted) in self.release(cx, stage, range) {
-            let stop = ToWorker::Stop { token: granted.token, stage, range: part };
-            self.send(cx, granted.worker, stop);
+            self.stop(cx, stage, part, &granted);
         }
         if let Some(runnable) = self.stages.get_mut(&stage) {
             runnable.pending.remove(range);

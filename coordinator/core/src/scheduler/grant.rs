@@ -6,11 +6,13 @@ use gridctl_jobs::planted::{Bug, is_on};
 use gridctl_jobs::range::TaskRange;
 
 use super::fleet::TakingBack;
+use super::limits::{WATERMARK_STEP_MAX, WATERMARK_STEP_MIN};
 use super::split::Cut;
 use super::{Scheduler, Step};
 use crate::activity::{Backoff, Change, Granted};
 use crate::effect::{CloseReason, Grant, ToWorker, Violation};
 use crate::event::SessionId;
+use crate::fact::Fact;
 use crate::ranges;
 
 impl Scheduler {
@@ -77,6 +79,7 @@ impl Scheduler {
         range: TaskRange,
         granted: Granted,
     ) {
+        self.raise_watermark(cx, stage, range.end);
         let cpus = self.runnable(stage).cpus;
         self.fleet.change_load(granted.worker, stage, |load| {
             load.cpus = cpus;
@@ -87,6 +90,17 @@ impl Scheduler {
         }
         self.dirty.shown.insert(granted.worker);
         self.show(cx, Change::Granted { stage, range, granted });
+    }
+
+    /// Writes down, ahead and in steps, up to where the tasks of a stage may have been granted.
+    fn raise_watermark(&mut self, cx: &mut Step<'_>, stage: StageId, end: u64) {
+        let Some(known) = self.state.stage(stage) else { return };
+        if end <= known.watermark() {
+            return;
+        }
+        let ahead = (end / 4).clamp(WATERMARK_STEP_MIN, WATERMARK_STEP_MAX);
+        let below = end.saturating_add(ahead).min(known.counts().total);
+        self.record(cx, Fact::Watermark { stage, below });
     }
 
     /// Takes tasks out of the hands of whoever holds them; returns who did.
@@ -117,12 +131,18 @@ impl Scheduler {
         held
     }
 
-    /// Makes tasks of a stage that nobody holds ready to be given out before the fresh ones.
+    /// Makes tasks of a stage that nobody holds ready to be given out before the fresh ones, but for those
+    /// that must not be yet.
     pub(super) fn requeue(&mut self, stage: StageId, range: TaskRange, attempt: u32) {
-        let Some(runnable) = self.stages.get_mut(&stage) else { return };
-        let known = self.state.stage(stage).expect("what runs is in the state");
-        runnable.pending.put_back(known, range, attempt);
-        self.dirty.stages.insert(runnable.rank);
+        if !self.stages.contains_key(&stage) {
+            return;
+        }
+        for part in self.unbarred(stage, range, attempt) {
+            let Some(runnable) = self.stages.get_mut(&stage) else { return };
+            let known = self.state.stage(stage).expect("what runs is in the state");
+            runnable.pending.put_back(known, part, attempt);
+            self.dirty.stages.insert(runnable.rank);
+        }
     }
 
     /// Keeps the queue, the timer and what readers see in step with a stage's pending tasks.
@@ -182,6 +202,7 @@ impl Scheduler {
                 }
                 any = true;
             }
+            self.unbar_given_back(cx, worker, token, stage, *range);
         }
         self.fleet.change_load(worker, stage, |load| {
             load.taking_back = if any { TakingBack::No } else { TakingBack::InVain };

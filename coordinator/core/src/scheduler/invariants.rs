@@ -20,6 +20,7 @@ impl Scheduler {
         self.fleet.check_invariants();
         self.check_jobs();
         self.check_stages();
+        self.check_bars();
         self.check_loads();
         self.check_queue();
         self.check_workers_shown();
@@ -66,16 +67,25 @@ impl Scheduler {
             }
             let held = self.activity.granted_tasks(*id);
             assert_eq!(held, runnable.granted, "{id:?}: granted tasks, counted anew");
-            let places = runnable.pending.len() + held + runnable.later.len();
+            let everything = TaskRange::new(0, stage.counts().total);
+            let barred = self.bars.within(*id, everything).into_iter();
+            let barred: u64 =
+                barred.flat_map(|part| self.loose(*id, part)).map(|part| part.len()).sum();
+            let places = runnable.pending.len() + held + runnable.later.len() + barred;
             assert_eq!(
                 places,
                 stage.counts().open(),
-                "{id:?}: open tasks are pending, granted or waiting"
+                "{id:?}: open tasks are pending, granted, waiting or barred"
             );
+            if let Some((last, piece)) = granted.last_key_value() {
+                let watermark = stage.watermark();
+                assert!(piece.end <= watermark, "{id:?}: {last} is granted above the watermark");
+            }
             let free = |range: TaskRange| {
                 ranges::overlapping(granted, range).next().is_none()
                     && stage.next_open(range.start) == Some(range.start)
                     && stage.open_until(range.start) >= range.end
+                    && self.bars.within(*id, range).is_empty()
             };
             runnable.pending.check_invariants(free);
             for index in runnable.later.indexes() {
@@ -161,9 +171,6 @@ impl Scheduler {
 
     /// No worker has room for something that is pending, unless it is kept free for a wider task.
     fn check_nothing_idles(&self) {
-        if self.activity.window_until.is_some() {
-            return;
-        }
         for (worker, machine) in self.fleet.iter() {
             if !machine.takes_work() || machine.claim.is_some() {
                 continue;

@@ -51,3 +51,23 @@ pub const FORGET_CATCH_UP_MS: u64 = 24 * 3_600_000;
 pub const BACKOFF_FIRST_MS: u64 = 1_000;
 /// The longest wait before a retry, in milliseconds.
 pub const BACKOFF_LONGEST_MS: u64 = 60_000;
+/// Tasks by which a stage's watermark is written ahead, at least: one record for most stages.
+pub const WATERMARK_STEP_MIN: u64 = 64;
+/// And at most: so many tasks wait for the window after a restart although nobody runs them, and a stage of
+/// 10^8 tasks costs some thousand records.
+pub const WATERMARK_STEP_MAX: u64 = 1 << 16;
+/// The longest lease, in milliseconds: for so long a coordinator that was set back grants nothing, and so long
+/// the work of a lost machine waits at most.
+pub const LEASE_MS_MAX: u64 = 600_000;
+/// What killing a process tree takes at most, in milliseconds, together with the time until somebody gets to
+/// it: on a busy machine a few scheduling rounds.
+const KILL_MS: u64 = 250;
+
+/// Returns how long after the end of a lease of `lease_ms` what had to stop with it is surely dead.
+///
+/// Its worker kills at nine tenths of the lease, counted from before the coordinator's: with clocks that go
+/// wrong by 5 % each, in opposite directions, that is just before the coordinator counts a whole lease. A
+/// tenth of it more is what the worker has to be late by.
+pub(super) const fn stop_margin_ms(lease_ms: u64) -> u64 {
+    lease_ms / 10 + KILL_MS
+}

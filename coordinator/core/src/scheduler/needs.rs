@@ -85,6 +85,7 @@ impl Scheduler {
         let runnable = Runnable::new(job, stage);
         self.dirty.stages.insert(runnable.rank);
         self.stages.insert(id, runnable);
+        self.bar_new_stage(cx, id);
         self.sync(cx, id);
     }
 

@@ -32,9 +32,6 @@ struct Portion {
 impl Scheduler {
     /// Gives out what can be given out, after everything else of a step.
     pub(super) fn dispatch(&mut self, cx: &mut Step<'_>) {
-        if self.activity.window_until.is_some() {
-            return;
-        }
         while let Some(rank) = self.dirty.stages.pop_first() {
             self.spread(cx, rank);
         }

@@ -9,7 +9,7 @@ use super::fleet::Machine;
 use super::{Scheduler, Step};
 use crate::activity::{Change, Granted, WorkerActivity, WorkerState};
 use crate::effect::CloseReason;
-use crate::event::SessionId;
+use crate::event::{MonoMs, SessionId};
 
 /// Above every token.
 const ANY_TOKEN: Token = Token { epoch: Epoch(u64::MAX), counter: u64::MAX };
@@ -52,13 +52,14 @@ impl Scheduler {
     /// A worker's lease has run out: what it held is given out again.
     pub(super) fn on_lease_expired(&mut self, cx: &mut Step<'_>, session: SessionId) {
         let Some(worker) = self.fleet.worker_of(session) else { return };
-        self.lose(cx, worker, CloseReason::LeaseExpired);
+        self.lose(cx, worker, CloseReason::LeaseExpired, cx.now.mono);
     }
 
     /// A worker said what no worker of ours says. Nothing of it is trusted any more, so that its tasks need
-    /// not wait for the end of its lease.
+    /// not wait for the end of its lease; but what must not run twice does.
     pub(super) fn violate(&mut self, cx: &mut Step<'_>, worker: WorkerId, why: CloseReason) {
-        self.lose(cx, worker, why);
+        let lease_end = MonoMs(cx.now.mono.0.saturating_add(self.config.lease_ms));
+        self.lose(cx, worker, why, lease_end);
     }
 
     /// A worker leaves in order.
@@ -71,6 +72,8 @@ impl Scheduler {
         self.unclaim(worker);
         self.untell(worker);
         self.fleet.leave(worker);
+        self.unbar_worker(cx, worker);
+        self.detach_lost(cx);
         self.dirty.shown.remove(&worker);
         self.show(cx, Change::WorkerLeft { worker });
     }
@@ -118,25 +121,47 @@ impl Scheduler {
         self.fleet.note(worker, |machine| machine.told.clear());
     }
 
-    fn lose(&mut self, cx: &mut Step<'_>, worker: WorkerId, why: CloseReason) {
+    fn lose(&mut self, cx: &mut Step<'_>, worker: WorkerId, why: CloseReason, lease_end: MonoMs) {
         if let Some(session) = self.fleet.session_of(worker) {
             self.close(cx, session, why);
         }
+        let dead_by = self.dead_by(lease_end);
         let held = self.release_all(cx, worker);
+        self.limit_dying(worker, dead_by);
         if !is_on(Bug::LostRequeue) {
-            self.give_out_again(cx, held);
+            let (stop, finish) =
+                held.into_iter().partition(|(stage, ..)| self.runnable(*stage).stops);
+            self.give_out_again(cx, finish);
+            self.give_out_later(cx, stop, dead_by);
         }
         self.unclaim(worker);
         self.untell(worker);
         self.fleet.lose(worker);
+        self.detach_lost(cx);
         self.dirty.shown.insert(worker);
     }
 
     /// Makes what a worker held ready for others, as their next attempts.
-    fn give_out_again(&mut self, cx: &mut Step<'_>, held: Vec<(StageId, TaskRange, Granted)>) {
+    pub(super) fn give_out_again(
+        &mut self,
+        cx: &mut Step<'_>,
+        held: Vec<(StageId, TaskRange, Granted)>,
+    ) {
         for (stage, range, granted) in held {
             self.requeue(stage, range, granted.attempt.saturating_add(1));
             self.sync(cx, stage);
+        }
+    }
+
+    /// The same once what ran of it is surely dead.
+    fn give_out_later(
+        &mut self,
+        cx: &mut Step<'_>,
+        held: Vec<(StageId, TaskRange, Granted)>,
+        dead_by: MonoMs,
+    ) {
+        for (stage, range, granted) in held {
+            self.bar_dying(cx, stage, range, &granted, dead_by);
         }
     }
 }

@@ -250,11 +250,7 @@ impl Scheduler {
         for (part, granted) in held {
             from_holders += part.len();
             if granted.worker != worker {
-                self.send(
-                    cx,
-                    granted.worker,
-                    ToWorker::Stop { token: granted.token, stage, range: part },
-                );
+                self.stop(cx, stage, part, &granted);
             }
         }
         if from_holders < range.len()

@@ -65,6 +65,7 @@ fn a_window_and_a_retry_say_how_long() {
     let mut world = World::new();
     let worker = world.worker(Cpus::whole(1));
     let main = nth(world.submit(job([retries(1, stage("main", 1))])), 0);
+    world.worker(Cpus::whole(1));
     world.failed(main, 0, exit(1));
     let next_in_ms = world.core.next_deadline().unwrap().0;
     assert_eq!(why(&world, main), [WaitReason::Backoff { tasks: 1, next_in_ms }]);

@@ -27,6 +27,34 @@ fn a_worker_without_connection_keeps_its_tasks_and_gets_no_more() {
 }
 
 #[test]
+fn a_silent_worker_gets_nothing_new_until_it_is_heard() {
+    let mut world = World::new();
+    let worker = world.worker(Cpus::whole(2));
+    let first = world.submit(tasks(1));
+    let session = world.session(worker);
+    world.step(Event::Silent { session });
+    assert_eq!(state(&world, worker), WorkerState::Suspect);
+    world.submit(tasks(1));
+    assert_eq!(world.granted(), []);
+    world.cancel(first, None, None);
+    assert_eq!(world.said()[0], "w1: stop 1/main 0 t1", "its connection is there");
+    world.step(Event::Heard { session });
+    assert_eq!(state(&world, worker), WorkerState::Ready);
+    assert_eq!(world.granted(), [(1, "2/main 0".to_owned(), 1)]);
+}
+
+#[test]
+fn a_heartbeat_that_came_before_the_connection_broke_does_not_make_it_ready() {
+    let mut world = World::new();
+    let worker = world.worker(Cpus::whole(1));
+    let session = world.session(worker);
+    world.step(Event::Silent { session });
+    world.disconnect(worker);
+    world.step(Event::Heard { session });
+    assert_eq!(state(&world, worker), WorkerState::Suspect);
+}
+
+#[test]
 fn a_lost_workers_tasks_run_elsewhere_as_their_next_attempt() {
     let mut world = World::new();
     let (lost, other) = (world.worker(Cpus::whole(2)), world.worker(Cpus::whole(2)));

@@ -24,6 +24,7 @@ mod reopening;
 mod reporting;
 mod retrying;
 mod specs;
+mod stopping;
 mod taking_back;
 mod viewing;
 mod walking;

@@ -43,6 +43,14 @@ pub(crate) fn cpus(cpus: Cpus, stage: StageSpec) -> StageSpec {
     StageSpec { task: Arc::new(template(cpus)), ..stage }
 }
 
+/// A stage of a program whose tasks stop with their worker's lease.
+pub(crate) fn stops(stage: StageSpec) -> StageSpec {
+    let mut task = TaskTemplate::clone(&stage.task);
+    task.run = Run::Script { text: "true".to_owned() };
+    task.on_lost_lease = OnLostLease::Stop;
+    StageSpec { task: Arc::new(task), ..stage }
+}
+
 pub(crate) fn priority(priority: i32, job: JobSpec) -> JobSpec {
     JobSpec { priority, ..job }
 }

@@ -73,10 +73,15 @@ impl World {
 
     /// The coordinator dies and comes back; what was recorded is there, nothing else.
     pub(crate) fn restart(&mut self) {
-        self.core = Scheduler::new(Config::new(LEASE_MS, 7), self.state.clone());
+        self.restart_with(Config::new(LEASE_MS, 7), false);
+    }
+
+    /// The same, told otherwise.
+    pub(crate) fn restart_with(&mut self, config: Config, restored: bool) {
+        self.core = Scheduler::new(config, self.state.clone());
         self.activity = Activity::default();
         self.sessions.clear();
-        self.step(Event::Start { restored: false });
+        self.step(Event::Start { restored });
     }
 
     pub(crate) fn step(&mut self, event: Event) {
@@ -116,9 +121,16 @@ impl World {
         self.effects.iter().map(|effect| lines::effect(self, effect)).collect()
     }
 
-    /// What this step recorded, a line each.
+    /// What this step recorded, a line each, but for what it recorded of leases.
     pub(crate) fn recorded(&self) -> Vec<String> {
-        self.facts.iter().map(|fact| lines::fact(self, fact)).collect()
+        let facts = self.facts.iter().filter(|fact| !is_of_leases(fact));
+        facts.map(|fact| lines::fact(self, fact)).collect()
+    }
+
+    /// What this step recorded of leases: who holds one, how long they are, what was granted at all.
+    pub(crate) fn recorded_of_leases(&self) -> Vec<String> {
+        let facts = self.facts.iter().filter(|fact| is_of_leases(fact));
+        facts.map(|fact| lines::fact(self, fact)).collect()
     }
 
     /// What this step granted: worker, tasks, attempt.
@@ -197,20 +209,49 @@ impl World {
         cpus: Cpus,
         held: Vec<Held>,
     ) -> SessionId {
+        let process = WorkerProcess { machine, process: machine, life: 1 };
+        let connection = self.next + 1;
+        let (predecessor_gone, ends_trees) = (false, true);
+        let hello = WorkerHello { process, connection, predecessor_gone, ends_trees, cpus, held };
+        self.say_hello(worker, hello)
+    }
+
+    /// Says Hello as a new process of a one-cpu worker.
+    pub(crate) fn hello_of_process(&mut self, worker: WorkerId, life: u64, gone: bool) {
+        let hello = self.plain_hello(worker);
+        let own = u8::try_from(100 + life).unwrap();
+        let process = WorkerProcess { process: [own; 16], life, ..hello.process };
+        self.say_hello(worker, WorkerHello { process, predecessor_gone: gone, ..hello });
+    }
+
+    /// Says Hello on a certain connection of a one-cpu worker.
+    pub(crate) fn hello_on_connection(&mut self, worker: WorkerId, connection: u64) {
+        let hello = self.plain_hello(worker);
+        self.say_hello(worker, WorkerHello { connection, ..hello });
+    }
+
+    /// Says Hello as a worker that cannot end process trees.
+    pub(crate) fn hello_without_trees(&mut self, worker: WorkerId, cpus: Cpus) {
+        let hello = self.plain_hello(worker);
+        self.say_hello(worker, WorkerHello { cpus, ends_trees: false, ..hello });
+    }
+
+    fn plain_hello(&self, worker: WorkerId) -> WorkerHello {
+        let own = [u8::try_from(worker.0).unwrap(); 16];
+        WorkerHello {
+            process: WorkerProcess { machine: own, process: own, life: 1 },
+            connection: self.next + 1,
+            predecessor_gone: false,
+            ends_trees: true,
+            cpus: Cpus::ONE,
+            held: Vec::new(),
+        }
+    }
+
+    fn say_hello(&mut self, worker: WorkerId, hello: WorkerHello) -> SessionId {
         let session = SessionId(self.number());
         let before = self.sessions.insert(worker, session);
-        self.step(Event::WorkerHello {
-            session,
-            worker,
-            hello: WorkerHello {
-                process: WorkerProcess { machine, process: machine, life: 1 },
-                connection: session.0,
-                predecessor_gone: false,
-                ends_trees: false,
-                cpus,
-                held,
-            },
-        });
+        self.step(Event::WorkerHello { session, worker, hello });
         let refused = |effect: &Effect| matches!(effect, Effect::Close { session: its, .. } if *its == session);
         if self.effects.iter().any(refused)
             && let Some(before) = before
@@ -397,6 +438,17 @@ impl World {
         let tasks = view::tasks(job, self.stage(stage), self.core.activity(), query);
         tasks.into_iter().map(|task| task.index).collect()
     }
+}
+
+fn is_of_leases(fact: &Fact) -> bool {
+    matches!(
+        fact,
+        Fact::WorkerAttached { .. }
+            | Fact::WorkerDetached { .. }
+            | Fact::LeaseLength { .. }
+            | Fact::Watermark { .. }
+            | Fact::SetBack { .. }
+    )
 }
 
 /// The stage of a job at a place.

@@ -3,6 +3,7 @@
 #![expect(clippy::wildcard_enum_match_arm, reason = "a check takes what it looks for")]
 
 mod leaving;
+mod lost_lease;
 mod reporting;
 mod session;
 mod slicing;
