@@ -324,9 +324,9 @@ impl World<'_> {
     ) {
         let Some(coordinator) = &self.coordinator else { return };
         let owner = said.map(|worker| (worker, true)).or_else(|| self.ledger.owner_of(session));
-        let there = owner.and_then(|(worker, is_last)| {
+        let there = owner.map(|(worker, is_last)| {
             let known = coordinator.scheduler.activity().workers.get(&worker);
-            Some((known.map(|known| known.state), is_last))
+            (known.map(|known| known.state), is_last)
         });
         let column = match (there, in_window) {
             (None | Some((_, false)), false) => "older session",

@@ -238,6 +238,7 @@ impl World<'_> {
         Ok(())
     }
 
+    #[expect(clippy::too_many_lines, reason = "an arm for each kind of question")]
     fn check_reply(&self, operation: Operation, reply: &Reply) -> Result<(), Violation> {
         let job = match operation {
             Operation::SubmitAgain(number)

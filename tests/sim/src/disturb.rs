@@ -16,6 +16,7 @@ const MISSED_AGAIN_MS: u64 = 100;
 
 impl World<'_> {
     /// Lets a fault happen. It counts only if it finds something to go wrong.
+    #[expect(clippy::too_many_lines, reason = "an arm for each kind of fault")]
     pub(crate) fn strike(&mut self, fault: Fault) -> Result<(), Violation> {
         self.trace.note(("fault", fault.kind()), || format!("FAULT {fault:?}"));
         let hit = match fault {

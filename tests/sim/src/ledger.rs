@@ -455,6 +455,7 @@ impl Ledger {
     }
 
     /// Follows what a fact says; fails where it may not say so.
+    #[expect(clippy::too_many_lines, reason = "an arm for each kind of fact")]
     fn account(&mut self, at: FactIndex, fact: &Fact) -> Result<(), Violation> {
         match fact {
             Fact::EpochStarted { epoch, .. } => {
