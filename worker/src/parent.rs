@@ -15,6 +15,7 @@
 
 mod board;
 mod child;
+mod deadline;
 mod deaths;
 mod inbox;
 mod init;

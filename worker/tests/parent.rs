@@ -338,10 +338,13 @@ fn a_child_that_panicked_is_started_again(mode: Mode) {
 fn who_was_told_to_end_is_not_started_again(mode: Mode) {
     let mut watched = Watched::start(mode, "lives");
     let child = watched.child();
+    let flags = format!("/proc/{}/status", child.as_raw_nonzero());
     signal(child, Signal::STOP);
+    until("it stands still", || {
+        fs::read_to_string(&flags).unwrap().contains("State:\tT").then_some(())
+    });
     // It cannot hear of it.
     signal(watched.parent(), Signal::TERM);
-    let flags = format!("/proc/{}/status", child.as_raw_nonzero());
     until("the signal has come through", || {
         let status = fs::read_to_string(&flags).unwrap();
         let pending = status.lines().find_map(|line| line.strip_prefix("ShdPnd:")).unwrap();

@@ -14,7 +14,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use gridctl_jobs::render::{Attempt, Rendered, RenderedRun, RenderedStdin};
-use gridctl_jobs::spec::Keep;
+use gridctl_jobs::spec::{Keep, OnLostLease};
 use gridctl_jobs::state::Failure;
 use gridctl_transport::message::worker::Outcome;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -74,7 +74,7 @@ pub(super) fn run_process(run: &SliceRun, index: u64, tools: &mut Tools<'_>) -> 
     match started.and_then(|child| Running::watch(child, deadline)) {
         Ok(running) => running.finish(run, tools),
         Err(error) => {
-            tools.strays.end(tools.lane);
+            tools.strays.end(tools.lane, false);
             Finish::could_not_start(error.to_string())
         }
     }
@@ -225,7 +225,8 @@ impl Running {
         }
         // All that it started and left goes with it; none is there most of the time.
         self.signal_group(Signal::KILL);
-        tools.strays.end(tools.lane);
+        let stops = run.slice.renderer.order().task.on_lost_lease == OnLostLease::Stop;
+        tools.strays.end(tools.lane, stops && run.is_killed());
         self.end_told();
         self.stdout.drain(tools.buffer);
         self.stderr.drain(tools.buffer);

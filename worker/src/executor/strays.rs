@@ -62,8 +62,9 @@ impl Strays {
         }
     }
 
-    /// Ends what a task has left, which is over itself.
-    pub(super) fn end(&self, lane: Lane<'_>) {
+    /// Ends what a task has left, which is over itself. Where that has to be for `sure`, whatever cannot be told
+    /// to be another's is ended too.
+    pub(super) fn end(&self, lane: Lane<'_>, sure: bool) {
         let Some(adopted) = &self.adopted else { return };
         self.begun().remove(&lane.number);
         if adopted.is_none() {
@@ -71,7 +72,7 @@ impl Strays {
         }
         let mut patience = Patience::new();
         loop {
-            let left = self.of(lane);
+            let left = self.of(lane, sure);
             if left.is_empty() {
                 return;
             }
@@ -83,7 +84,7 @@ impl Strays {
     /// Returns what there is of a task's processes, the adopted ones and what is below them; reaps those
     /// that are over.
     pub(super) fn alive(&self, lane: Lane<'_>) -> Vec<Process> {
-        let left = self.of(lane);
+        let left = self.of(lane, false);
         if left.is_empty() { left } else { with_descendants(left) }
     }
 
@@ -104,13 +105,13 @@ impl Strays {
     }
 
     /// Returns the adopted processes that belong to a lane's task, or can belong to no other.
-    fn of(&self, lane: Lane<'_>) -> Vec<Process> {
+    fn of(&self, lane: Lane<'_>, sure: bool) -> Vec<Process> {
         let Some(adopted) = &self.adopted else { return Vec::new() };
         let mut strays = self.reap_and_list(adopted);
         strays.retain(|stray| match directory_of(stray.pid) {
             Some(directory) => directory.starts_with(lane.directory),
             // Without the list it may be a task that is just being started.
-            None => adopted.list.is_some() && !self.may_be_of_another(lane.number, stray),
+            None => adopted.list.is_some() && (sure || !self.may_be_of_another(lane.number, stray)),
         });
         strays
     }

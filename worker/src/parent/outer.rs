@@ -14,19 +14,17 @@ use rustix::time::{
 };
 
 use super::board::{Board, LifeLine, Slot, WakePipe, inherit};
+use super::deadline::Deadline;
 use super::deaths::Deaths;
 use super::inbox::{Inbox, wait_for};
 use super::mark::{Mark, Role};
 use super::namespace::OwnNamespace;
 use super::{Plan, SuperviseError, exit_code, remove, start};
+use crate::agent::MonoMs;
 use crate::clock::mono;
 use crate::config::{DataDir, DataDirError};
 use crate::processes::{Patience, kill_children};
 use crate::scratch::end_leftovers;
-
-/// How long after a `stop` deadline the worker has to have done by itself what the deadline asks for: only
-/// one that stands still does not.
-const STOP_PATIENCE: Duration = Duration::from_millis(50);
 
 /// How long to wait for a data directory that is in use: a little longer than the init of a namespace has to
 /// end what is in there.
@@ -138,10 +136,17 @@ impl Outer {
         }
     }
 
-    /// Waits until the child has ended. Kills it where it lets a `stop` deadline pass.
+    /// Waits until the child has ended. Kills it where it lets a `stop` deadline pass: what may not run any
+    /// more dies with it.
     fn watch(&mut self, child: Pid) -> WaitStatus {
+        let mut deadline = Deadline::default();
         loop {
-            self.set_timer();
+            let now = mono();
+            deadline.set(now, self.board.read(Slot::StopUntil));
+            if deadline.is_over(now) {
+                let _ = kill_process(child, Signal::KILL);
+            }
+            self.set_timer(deadline.wake_at());
             let descriptors =
                 [self.inbox.descriptor(), self.wake.reader.as_fd(), self.timer.as_fd()];
             let [signalled, woken, _] = wait_for(descriptors, None);
@@ -155,21 +160,12 @@ impl Outer {
                     return status;
                 }
             }
-            if self.kill_due().is_some_and(|due| due <= mono().0) {
-                // What may not run any more dies with it.
-                let _ = kill_process(child, Signal::KILL);
-            }
         }
     }
 
-    /// Returns when the worker is to be killed because of what it still runs, by the clock of the deadline.
-    fn kill_due(&self) -> Option<u64> {
-        let until = Some(self.board.read(Slot::StopUntil)).filter(|until| *until != 0)?;
-        Some(until.saturating_add(u64::try_from(STOP_PATIENCE.as_millis()).unwrap_or(u64::MAX)))
-    }
-
-    fn set_timer(&self) {
-        let at = self.kill_due().unwrap_or(0);
+    /// Sets when to wake; set anew, it is silent again.
+    fn set_timer(&self, at: Option<MonoMs>) {
+        let at = at.unwrap_or_default().0;
         let tv_sec = i64::try_from(at / 1_000).unwrap_or(i64::MAX);
         let tv_nsec = i64::try_from(at % 1_000 * 1_000_000).unwrap_or(0);
         let zero = Timespec { tv_sec: 0, tv_nsec: 0 };
