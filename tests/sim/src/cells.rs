@@ -119,7 +119,10 @@ impl Table {
                 "crashes of the coordinator, by what happened last",
                 &EVENTS,
                 &["crash"],
-                |_, _| None,
+                |row, _| {
+                    let why = "goodbyes are so few that a crash right after one is chance";
+                    (row == "goodbye").then_some(why)
+                },
             ),
         ]
     }
@@ -204,9 +207,7 @@ fn session_impossible(row: &str, column: &str) -> Option<&'static str> {
             | "disconnected",
             "suspect",
         ) => Some("nothing arrives after the end of its connection"),
-        ("goodbye" | "disconnected", "draining") if in_window => {
-            Some("windows are short, and drained workers few")
-        }
+        (_, "draining") if in_window => Some("windows are short, and drained workers few"),
         _ => None,
     }
 }
@@ -225,6 +226,9 @@ fn task_impossible(row: &str, column: &str) -> Option<&'static str> {
         | ("failed", "overtaken" | "done already")
         | ("done", "failed already") => {
             Some("its worker is told to end it, and the message would have to cross this one")
+        }
+        ("announced queued", "overtaken" | "recorded" | "cancelled") => {
+            Some("what waits behind what runs is begun or taken back before, but for chance")
         }
         ("announced queued" | "announced running", "failed already") => {
             Some("another would have to fail it for good within the silence of this one")

@@ -94,6 +94,13 @@ impl Clients {
         &self.open
     }
 
+    /// Somebody wants again what was answered.
+    pub(crate) fn reopen(&mut self, operation: Operation) {
+        if !self.is_open(operation) {
+            self.open.push(operation);
+        }
+    }
+
     fn is_open(&self, operation: Operation) -> bool {
         self.open.contains(&operation)
     }
@@ -252,6 +259,10 @@ impl World<'_> {
             | Operation::Drain(_)
             | Operation::Resume(_) => None,
         };
+        if self.was_restored {
+            // What was answered before may be forgotten.
+            return Ok(());
+        }
         let is_gone =
             matches!(reply, Reply::Refused(Refusal::Forgotten { .. } | Refusal::NoSuchJob));
         if is_gone && job.is_some_and(|job| job.forget_at.is_some()) {

@@ -40,7 +40,7 @@ pub enum Group {
     Elsewhere,
 }
 
-pub(crate) const EVENTS: [&str; 20] = [
+pub(crate) const EVENTS: [&str; 22] = [
     "start",
     "submit",
     "cancel",
@@ -61,6 +61,8 @@ pub(crate) const EVENTS: [&str; 20] = [
     "disconnected",
     "lease expired",
     "tick",
+    "silent",
+    "heard",
 ];
 const AGENT_EVENTS: [&str; 10] = [
     "start",
@@ -113,7 +115,8 @@ const EFFECTS: [&str; 19] = [
     "close",
     "show",
 ];
-const ELSEWHERE: [&str; 13] = [
+const ELSEWHERE: [&str; 14] = [
+    "killed by its parent",
     "snapshot",
     "snapshot damaged",
     "journal cut",

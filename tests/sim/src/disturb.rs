@@ -81,6 +81,8 @@ impl World<'_> {
                 self.forbid_writes(for_ms);
                 true
             }
+            Fault::Backup => self.back_up(),
+            Fault::Restore { down_ms } => self.restore(down_ms)?,
             Fault::CoordinatorPause { for_ms } => {
                 self.coordinator_paused_until = self.now.after(for_ms);
                 self.coordinator.is_some()

@@ -108,6 +108,7 @@ impl World<'_> {
                 running.slice.token
             )
         });
+        self.check_runs_once(running.stage(), start)?;
         let wait_ms = self.run_ms(running.stage(), start);
         self.workers[life.worker].running.insert(id, running);
         self.agenda.put(self.now.after(wait_ms), Happening::TaskEnds(life, id, 0));
@@ -130,6 +131,7 @@ impl World<'_> {
         let is_quick = |index: &u64| self.pace(stage).task_ms(*index) == 0;
         let upto =
             (running.next + 1..running.end).find(|index| !is_quick(index)).unwrap_or(running.end);
+        let slice_end = running.end;
         let (token, open) = (running.slice.token, running.next..upto);
         let mut ends: Vec<TaskEnd> = Vec::new();
         for index in open {
@@ -143,6 +145,9 @@ impl World<'_> {
             }
         }
         self.workers[life.worker].kept.ended(stage, token, &ends);
+        if upto < slice_end {
+            self.check_runs_once(stage, upto)?;
+        }
         let wait_ms = self.run_ms(stage, upto);
         let running = self.workers[life.worker].running.get_mut(&id).expect("looked up above");
         running.next = upto;
@@ -155,6 +160,21 @@ impl World<'_> {
         }
         self.tell_agent(life, AgentEvent::Ended { slice: id, ends })?;
         if is_over { self.tell_agent(life, AgentEvent::Returned { slice: id }) } else { Ok(()) }
+    }
+
+    /// A task of a stage that stops with its lease begins: it runs nowhere else.
+    fn check_runs_once(&self, stage: StageId, index: u64) -> Result<(), Violation> {
+        if !self.schedule.behaviour(stage).is_some_and(|behaviour| behaviour.stops) {
+            return Ok(());
+        }
+        for (place, worker) in self.workers.iter().enumerate() {
+            let runs = |other: &Running| other.stage() == stage && other.next == index;
+            let twice = worker.running.values().any(runs);
+            check(!twice, Rule::StopsRunOnce, || {
+                format!("{} begins while it runs on worker {place}", name(stage, index))
+            })?;
+        }
+        Ok(())
     }
 
     /// Gives back what has not begun of a slice.

@@ -15,6 +15,9 @@ const LEFT_BYTES: u64 = 64 << 10;
 /// Wall clocks jump to anywhere within so much of the right time: join tokens are good for longer.
 const WALL_JUMP_MS: i64 = 20 * 60_000;
 
+/// One schedule in so many goes on from a backup: it waits for the longest lease that there can be.
+const RESTORED_ONE_IN: u8 = 40;
+
 /// Something that goes wrong at a certain time.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Fault {
@@ -47,6 +50,10 @@ pub(crate) enum Fault {
     FullDisk { for_ms: u64, left_bytes: u64 },
     /// The coordinator's disk takes nothing for a while.
     ReadOnly { for_ms: u64 },
+    /// The coordinator's directory is copied.
+    Backup,
+    /// The coordinator's disk is lost, and another one goes on from the copy.
+    Restore { down_ms: u64 },
     /// The coordinator stands still.
     CoordinatorPause { for_ms: u64 },
     /// The next replies to clients are lost, so that clients ask again.
@@ -74,7 +81,7 @@ pub(crate) enum Fault {
 pub(crate) const CLOCK_RATE: &str = "clock rate";
 
 /// The kinds of fault, for counting.
-pub(crate) const FAULT_KINDS: [&str; 25] = [
+pub(crate) const FAULT_KINDS: [&str; 27] = [
     "break",
     "one way",
     "late",
@@ -99,6 +106,8 @@ pub(crate) const FAULT_KINDS: [&str; 25] = [
     "slow disk",
     "full disk",
     "read only",
+    "backup",
+    "restore",
     CLOCK_RATE,
 ];
 
@@ -113,6 +122,8 @@ impl Fault {
             Self::WorkerDrain { .. } => 5,
             Self::WorkerPause { .. } => 6,
             Self::CoordinatorCrash { .. } => 7,
+            Self::Backup => 24,
+            Self::Restore { .. } => 25,
             Self::SlowDisk { .. } => 21,
             Self::FullDisk { .. } => 22,
             Self::ReadOnly { .. } => 23,
@@ -149,6 +160,12 @@ pub(crate) fn draw_faults(
             (SimMs(at), draw_fault(rng, lease_ms, workers))
         })
         .collect();
+    if rng.u8(0..RESTORED_ONE_IN) == 0 {
+        let at = rng.u64(0..active_ms / 2);
+        faults.push((SimMs(at), Fault::Backup));
+        let down_ms = rng.u64(1..lease_ms);
+        faults.push((SimMs(at + rng.u64(1..active_ms / 2)), Fault::Restore { down_ms }));
+    }
     faults.sort_by_key(|(at, _)| *at);
     faults
 }

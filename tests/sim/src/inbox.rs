@@ -129,6 +129,7 @@ impl World<'_> {
             }
             Happening::Fault(_)
             | Happening::StartCoordinator
+            | Happening::ParentKills(..)
             | Happening::DiskHeals
             | Happening::HearAgain(_)
             | Happening::StartWorker(_)

@@ -34,6 +34,8 @@ pub enum Rule {
     ResultsAreKept,
     /// 3: what was asked back, or is in someone's hands, is granted only once it was let go.
     HeldIsNotGranted,
+    /// 4: a task of a stage that stops with its lease never runs twice at once.
+    StopsRunOnce,
     /// 4: nothing begins on a worker whose lease has run out.
     BeginsUnderLease,
     /// 4: a session whose lease has run out is promised no more time.

@@ -324,6 +324,19 @@ impl Ledger {
         self.durable = self.durable.max(durable);
     }
 
+    /// Returns up to where facts are durable.
+    pub(crate) const fn durable_index(&self) -> FactIndex {
+        self.durable
+    }
+
+    /// Takes in that a coordinator goes on from a copy: what was acknowledged after it is gone.
+    pub(crate) fn set_back(&mut self, durable: FactIndex) {
+        self.durable = durable;
+        let jobs = &self.jobs;
+        self.acknowledged_jobs.retain(|id, _| jobs.get(id).is_some_and(|(at, _)| *at <= durable));
+        self.acknowledged_results.retain(|_, at| *at <= durable);
+    }
+
     /// Takes in what was read back after a crash: some facts that were not acknowledged may be gone.
     pub(crate) fn recovered(&mut self, facts: &[Fact], state: &State) -> Result<(), Violation> {
         check(facts.len() as u64 >= self.durable.0, Rule::AcknowledgedResultSurvives, || {
@@ -472,10 +485,8 @@ impl Ledger {
                     let id =
                         StageId { job: submitted.id, stage: gridctl_jobs::id::StageIndex(stage) };
                     let count = usize::try_from(spec.items.count()).expect("a few hundred");
-                    let new = self.tasks.insert(id, vec![TaskAccount::default(); count]).is_none();
-                    check(new, Rule::SubmissionIsIdempotent, || {
-                        format!("job {} is recorded twice", submitted.id)
-                    })?;
+                    // A worker may have announced tasks of it that a coordinator forgot when it was set back.
+                    self.tasks.insert(id, vec![TaskAccount::default(); count]);
                 }
             }
             Fact::RangeDone(done) => {

@@ -9,6 +9,7 @@
 //! Deliberately absent: threads within a seed, real time, and any chance that does not come from the seed.
 #![warn(missing_docs)]
 
+mod backup;
 mod batch;
 mod cells;
 mod client;

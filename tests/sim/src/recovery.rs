@@ -122,17 +122,23 @@ impl World<'_> {
                 recovered.last.0, recovered.cut
             )
         });
+        let restored = std::mem::take(&mut self.is_restored);
         let lease_ms = self.schedule.lease_ms;
         let config = Config::new(lease_ms, self.rng.u64(..));
         let life = Circumstances {
             clock: draw_clock(&mut self.rng),
-            wall_ahead_ms: self.rng.i64(-WALL_SKEW_MS..WALL_SKEW_MS),
+            // Its epoch is to outgrow what the copy has forgotten: its clock is not behind.
+            wall_ahead_ms: if restored {
+                WALL_SKEW_MS
+            } else {
+                self.rng.i64(-WALL_SKEW_MS..WALL_SKEW_MS)
+            },
             gate: ReleaseGate::new(recovered.last),
         };
         let scheduler = Scheduler::new(config, state);
         self.coordinator = Some(Coordinator::new(scheduler, store, lease_ms, life));
         self.agenda.put(self.now.after(EXPIRE_EVERY_MS), Happening::ExpireLeases(self.life));
-        self.tell_scheduler(Event::Start { restored: false })
+        self.tell_scheduler(Event::Start { restored })
     }
 
     /// Puts the facts that a snapshot stands for before those that were read.

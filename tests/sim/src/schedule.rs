@@ -117,6 +117,8 @@ pub(crate) struct Behaviour {
     /// The program is not there on this machine.
     pub(crate) missing_on: Option<usize>,
     pub(crate) output: OutputPlan,
+    /// It must not outlive the lease.
+    pub(crate) stops: bool,
 }
 
 /// How long a task runs.
@@ -144,9 +146,13 @@ impl Schedule {
     /// Draws the schedule of a seed.
     pub(crate) fn draw(seed: u64) -> Self {
         let mut rng = Rng::with_seed(seed);
-        let machines: Vec<Machine> =
+        let mut machines: Vec<Machine> =
             (0..rng.usize(WORKERS_MIN..=5)).map(|_| draw_machine(&mut rng)).collect();
         let widest = machines.iter().map(|machine| machine.cpus).max().unwrap_or(1);
+        // What is narrower than others may be unable to run what stops.
+        for machine in machines.iter_mut().filter(|machine| machine.cpus < widest) {
+            machine.ends_trees = rng.u8(0..4) > 0;
+        }
         let lease_ms = rng.u64(4..=20) * 250;
         let mut jobs: Vec<JobPlan> = (0..rng.usize(JOBS_MIN..=3))
             .map(|number| draw_job(&mut rng, seed, number, widest, machines.len()))
@@ -243,7 +249,7 @@ impl JobPlan {
         spec.priority = FIRST;
         spec.stages[0].items =
             Items::Numbers(Numbers { first: 0, step: 1, numbers: cpus / 2 + 1, chunk: None });
-        spec.stages[0].task = Arc::new(template(Cpus::ONE));
+        spec.stages[0].task = Arc::new(template(Cpus::ONE, self.behaviours[0].stops));
         self.spec = Arc::new(spec);
     }
 
@@ -278,7 +284,11 @@ fn draw_job(rng: &mut Rng, seed: u64, number: usize, widest: u32, machines: usiz
     // The first job always has a dependency.
     let count = if number == 0 { rng.usize(2..=4) } else { rng.usize(1..=3) };
     for index in 0..count {
-        let behaviour = draw_behaviour(rng, machines);
+        let mut behaviour = draw_behaviour(rng, machines);
+        if behaviour.stops {
+            // It has few machines anyway.
+            behaviour.missing_on = None;
+        }
         let mut needs: Vec<StageIndex> = Vec::new();
         for before in 0..index {
             if rng.u8(0..3) == 0 || (number == 0 && before + 1 == index) {
@@ -290,7 +300,7 @@ fn draw_job(rng: &mut Rng, seed: u64, number: usize, widest: u32, machines: usiz
             items: draw_items(rng, behaviour.pace),
             needs,
             retries: behaviour.flaky_attempts + rng.u32(0..2),
-            task: Arc::new(template(draw_cpus(rng, widest))),
+            task: Arc::new(template(draw_cpus(rng, widest), behaviour.stops)),
         });
         behaviours.push(behaviour);
     }
@@ -325,6 +335,7 @@ fn draw_behaviour(rng: &mut Rng, machines: usize) -> Behaviour {
         flaky_every: if one_in(rng, 2) { Some(rng.u64(3..20)) } else { None },
         flaky_attempts: rng.u32(1..=2),
         broken: if one_in(rng, 8) { Some(rng.u64(0..30)) } else { None },
+        stops: one_in(rng, 4),
         missing_on: if one_in(rng, 8) { Some(rng.usize(0..machines)) } else { None },
         output: match rng.u8(0..8) {
             0..4 => OutputPlan::Nothing,
@@ -336,9 +347,9 @@ fn draw_behaviour(rng: &mut Rng, machines: usize) -> Behaviour {
 
 fn draw_items(rng: &mut Rng, pace: Pace) -> Items {
     let count = match pace {
-        Pace::Instant | Pace::Uneven { .. } => rng.u64(20..300),
-        Pace::About(ms) if ms < 10 => rng.u64(20..150),
-        Pace::About(ms) if ms < 500 => rng.u64(5..60),
+        Pace::Instant | Pace::Uneven { .. } => rng.u64(20..180),
+        Pace::About(ms) if ms < 10 => rng.u64(20..90),
+        Pace::About(ms) if ms < 500 => rng.u64(5..35),
         Pace::About(_) => rng.u64(1..12),
     };
     if rng.u8(0..4) == 0 {
@@ -356,7 +367,7 @@ fn draw_cpus(rng: &mut Rng, widest: u32) -> Cpus {
     }
 }
 
-fn template(cpus: Cpus) -> TaskTemplate {
+fn template(cpus: Cpus, stops: bool) -> TaskTemplate {
     TaskTemplate {
         run: Run::Command { argv: vec![Template::literal("simulated")] },
         env: BTreeMap::new(),
@@ -366,7 +377,7 @@ fn template(cpus: Cpus) -> TaskTemplate {
         timeout: None,
         stdout: Keep::Keep,
         stderr: Keep::Keep,
-        on_lost_lease: OnLostLease::Finish,
+        on_lost_lease: if stops { OnLostLease::Stop } else { OnLostLease::Finish },
     }
 }
 

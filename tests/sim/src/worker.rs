@@ -10,6 +10,7 @@ use gridctl_worker::agent::{
 };
 
 use crate::coordinator::CHECKED_EVERY;
+use crate::coverage::Group;
 use crate::executor::Running;
 use crate::inbox::Inbox;
 use crate::invariants::{Rule, Violation, check, check_machine};
@@ -20,6 +21,10 @@ use crate::schedule::Machine;
 use crate::time::SimMs;
 use crate::world::{Happening, World};
 
+/// How long after its deadline a parent process waits for the worker to have killed.
+const STOP_PATIENCE_MS: u64 = 50;
+/// How soon a worker that died is started again, at most.
+const RESPAWN_MS: u64 = 100;
 /// The margin of a lease is the whole by so much.
 const LEASE_MARGIN_PART: u64 = 10;
 /// How long a drained worker lets what runs go on.
@@ -61,6 +66,8 @@ pub(crate) struct Worker {
     lease_ms: u64,
     hello_sent: MonoMs,
     tick_at: Option<SimMs>,
+    /// What its parent process knows: until when tasks may run that stop with the lease.
+    stop_until: Option<MonoMs>,
     pub(crate) kept: KeptResults,
     /// How long it is away after it has stopped in order.
     pub(crate) away_ms: u64,
@@ -88,6 +95,7 @@ impl Worker {
             inbox: Inbox::default(),
             hello_sent: MonoMs(0),
             tick_at: None,
+            stop_until: None,
             kept: KeptResults::default(),
             away_ms: 0,
         }
@@ -149,6 +157,7 @@ impl World<'_> {
         }
         worker.life.life += 1;
         worker.lease_until = MonoMs(0);
+        worker.stop_until = None;
         worker.tick_at = None;
         worker.kept = KeptResults::default();
         let machine = [u8::try_from(index).expect("a handful of workers"); 16];
@@ -305,13 +314,39 @@ impl World<'_> {
             AgentEffect::Cancel { slice, range } | AgentEffect::Kill { slice, range } => {
                 self.cancel_running(life, slice, range);
             }
-            AgentEffect::StopUntil(_) => {}
+            AgentEffect::StopUntil(until) => self.watch_stop(life, until),
             AgentEffect::Notice(notice) => {
                 self.trace.line(|| format!("worker {} tells {notice:?}", life.worker));
             }
             AgentEffect::Exit(exit) => self.agent_exits(life, &exit)?,
         }
         Ok(())
+    }
+
+    fn watch_stop(&mut self, life: AgentLife, until: Option<MonoMs>) {
+        let worker = &mut self.workers[life.worker];
+        worker.stop_until = until;
+        if let Some(until) = until {
+            let at = worker.machine.clock.when(until.after(STOP_PATIENCE_MS).0).max(self.now);
+            self.agenda.put(at, Happening::ParentKills(life, until));
+        }
+    }
+
+    /// The parent process kills a worker that runs what had to stop, and starts it again.
+    pub(crate) fn parent_kills(&mut self, life: AgentLife, until: MonoMs) {
+        let worker = &self.workers[life.worker];
+        if worker.life != life || worker.agent.is_none() || worker.stop_until != Some(until) {
+            return;
+        }
+        self.trace.note(("parent kills", life.worker), || {
+            format!("worker {} is killed by its parent", life.worker)
+        });
+        self.coverage.hit(Group::Elsewhere, "killed by its parent");
+        self.kill_worker(life.worker);
+        // It is another process: that one does not stand still.
+        self.workers[life.worker].paused_until = self.now;
+        let at = self.now.after(self.rng.u64(1..RESPAWN_MS));
+        self.agenda.put(at, Happening::StartWorker(life.worker));
     }
 
     fn say(

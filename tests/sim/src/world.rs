@@ -7,6 +7,7 @@ use gridctl_coordinator::disk::SimDisk;
 use gridctl_jobs::id::StageId;
 use gridctl_jobs::units::WallMs;
 
+use crate::backup::Backup;
 use crate::client::{Operation, RequestArrives};
 use crate::coordinator::Coordinator;
 use crate::coverage::{Coverage, Group};
@@ -38,6 +39,8 @@ pub(crate) enum Happening {
     /// Someone looks at what has arrived meanwhile.
     Look(Node),
     StartCoordinator,
+    /// What had to stop by then may still run.
+    ParentKills(AgentLife, gridctl_worker::agent::MonoMs),
     /// There is room on the disk again.
     DiskHeals,
     /// What a worker said and found no room is heard again.
@@ -91,6 +94,11 @@ pub(crate) struct World<'a> {
     /// Until when syncs take up to how long.
     pub(crate) slow_disk: (SimMs, u64),
     pub(crate) no_room_until: SimMs,
+    pub(crate) backup: Option<Backup>,
+    /// The next start is from a copy.
+    pub(crate) is_restored: bool,
+    /// Some start was.
+    pub(crate) was_restored: bool,
     pub(crate) requests_to_lose: u32,
     pub(crate) requests_to_duplicate: u32,
     /// Of schedulers and agents.
@@ -131,6 +139,9 @@ impl<'a> World<'a> {
             jitter_until: SimMs(0),
             slow_disk: (SimMs(0), 0),
             no_room_until: SimMs(0),
+            backup: None,
+            is_restored: false,
+            was_restored: false,
             requests_to_lose: 0,
             requests_to_duplicate: 0,
             steps: 0,
@@ -175,6 +186,10 @@ impl<'a> World<'a> {
         match happening {
             Happening::Fault(fault) => self.strike(fault),
             Happening::StartCoordinator => self.start_coordinator(),
+            Happening::ParentKills(life, until) => {
+                self.parent_kills(life, until);
+                Ok(())
+            }
             Happening::DiskHeals => {
                 self.heal_disk();
                 Ok(())
