@@ -51,6 +51,8 @@ struct World {
     changes: u64,
     crash_at: Option<u64>,
     fail_syncs: bool,
+    /// Syncs that succeed before one fails; then none is left to fail.
+    syncs_before_failure: Option<u64>,
     capacity: Capacity,
     down: bool,
 }
@@ -131,6 +133,11 @@ impl SimDisk {
         self.lock().capacity.is_read_only = is_read_only;
     }
 
+    /// Lets the `n`th sync from now on (the next is 1) fail, and no other.
+    pub fn fail_sync_in(&self, n: u64) {
+        self.lock().syncs_before_failure = Some(n - 1);
+    }
+
     /// Returns what the file `path` holds now, synced or not.
     pub fn content(&self, path: &str) -> Option<Vec<u8>> {
         let world = self.lock();
@@ -192,6 +199,12 @@ impl World {
         self.power_on()
     }
 
+    fn sync_fails(&mut self) -> bool {
+        let left = self.syncs_before_failure.take();
+        self.syncs_before_failure = left.and_then(|left| left.checked_sub(1));
+        self.fail_syncs || left == Some(0)
+    }
+
     fn power_on(&self) -> io::Result<()> {
         if self.down { Err(io::Error::other("the simulated machine is down")) } else { Ok(()) }
     }
@@ -207,6 +220,7 @@ impl World {
         }
         self.power.0 += 1;
         self.crash_at = None;
+        self.syncs_before_failure = None;
         self.down = false;
     }
 }
@@ -343,7 +357,7 @@ impl Disk for SimDisk {
 
     fn sync_dir(&self, dir: &str) -> Result<(), DiskError> {
         self.change_names(DiskAction::Sync, dir, |world| {
-            if world.fail_syncs {
+            if world.sync_fails() {
                 return Err(io::Error::other("injected failure"));
             }
             let prefix = format!("{dir}/");
@@ -457,7 +471,7 @@ impl DiskFile for SimFile {
     fn sync_data(&self) -> Result<(), DiskError> {
         let mut world = self.disk.lock();
         let synced = world.begin_change().and_then(|()| self.alive(&world)).and_then(|()| {
-            if world.fail_syncs {
+            if world.sync_fails() {
                 return Err(io::Error::other("injected failure"));
             }
             let Content { synced, unsynced, .. } = &mut world.files[self.file.0];

@@ -261,3 +261,39 @@ fn what_is_pinned_or_being_backed_up_stays() {
     assert!(world.sweep().unwrap().results.removed > 0);
     world.restart();
 }
+
+#[test]
+fn whichever_sync_fails_nothing_is_acknowledged_after_it_and_nothing_before_it_is_lost() {
+    let mut ended = 0;
+    for n in 1..120 {
+        let mut world = World::new();
+        world.disk.fail_sync_in(n);
+        let failed = (0..30u32).any(|task| {
+            let kept = world.append(60);
+            let fact = done(1, task, 1, kept);
+            let index = FactIndex(world.facts.len() as u64 + 1);
+            world.store.stage(&FactGroup::new(vec![(index, fact.clone())]).unwrap());
+            if world.store.commit().is_err() {
+                // For good: another try is refused without a look at the disk.
+                let changes = world.disk.changes();
+                assert!(world.store.commit().is_err(), "sync {n}");
+                assert_eq!(world.disk.changes(), changes, "sync {n}");
+                return true;
+            }
+            world.state.apply(&fact);
+            world.facts.push(fact);
+            task % 5 == 4 && world.store.keeper().sweep().is_err_and(|error| error.is_final())
+        });
+        ended += u32::from(failed);
+        world.disk.crash(CrashSeed(n));
+        let opened = open(&world.disk).unwrap();
+        let found = opened.recovered.last.0;
+        let acknowledged = world.facts.len() as u64;
+        // The write that was not acknowledged may have got through.
+        assert!((acknowledged..=acknowledged + 1).contains(&found), "sync {n}: {found}");
+        if found == acknowledged {
+            assert_eq!(opened.state, world.state, "sync {n}");
+        }
+    }
+    assert!(ended > 60, "{ended} of them failed");
+}

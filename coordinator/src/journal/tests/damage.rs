@@ -123,3 +123,25 @@ fn fact_of_an_unknown_kind_is_refused_with_its_place() {
     let error = open(&disk).err().unwrap();
     assert!(matches!(error, RecoverJournalError::UnknownFact { offset: 0, .. }), "{error}");
 }
+
+#[test]
+fn journal_goes_on_in_the_term_that_it_was_left_in() {
+    use crate::journal::format::{FrameHeader, FrameKind, Term, begin_frame, finish_frame};
+    let disk = SimDisk::new();
+    open(&disk).unwrap();
+    let (path, mut bytes) = segments(&disk).remove(0);
+    let mut frame = Vec::new();
+    begin_frame(&mut frame);
+    frame = postcard::to_extend(&fact(1), frame).unwrap();
+    let (term, index) = (Term(7), FactIndex(1));
+    let header = FrameHeader { kind: FrameKind::Facts, term, index, durable: FactIndex(0) };
+    finish_frame(&mut frame, header);
+    bytes[..frame.len()].copy_from_slice(&frame);
+    disk.put(&path, bytes);
+    write(&mut open(&disk).unwrap().writer, 1, 40);
+    assert!(segments(&disk).len() > 3);
+    // Were it to go on in term 1, this would be out of order.
+    assert_eq!(open(&disk).unwrap().facts, facts(40));
+    let (_, last) = segments(&disk).pop().unwrap();
+    assert_eq!(last[10..18], 7u64.to_le_bytes());
+}

@@ -1,6 +1,7 @@
 //! What the journal promises, on a disk that loses and tears what was not synced.
 
 mod damage;
+mod exhaustive;
 mod full;
 mod golden;
 mod rolling;
