@@ -4,6 +4,7 @@ mod grid;
 mod submission;
 mod values;
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
@@ -55,6 +56,7 @@ pub(crate) enum Command {
     Forget(Forget),
     Explain(Explain),
     Workers(Workers),
+    Backup(Backup),
     Coordinator(CoordinatorOptions),
     Worker(WorkerOptions),
     Login(Login),
@@ -209,6 +211,19 @@ pub(crate) struct Forget {
     /// The job
     #[arg(value_name = "JOB", value_parser = values::job)]
     pub job: JobSelector,
+    #[command(flatten)]
+    pub grid: GridOption,
+}
+
+/// Takes a backup of the whole grid into a file, while it goes on (admins only)
+///
+/// It holds the key that signs for the grid, and is readable by its owner only. Restore it with
+/// `gridctl coordinator --restore FILE`.
+#[derive(Debug, Args)]
+pub(crate) struct Backup {
+    /// The file; one that is there is replaced once the backup is whole
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
     #[command(flatten)]
     pub grid: GridOption,
 }

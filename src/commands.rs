@@ -1,5 +1,6 @@
 //! The verbs, a file each, and what they share.
 
+mod backup;
 mod cancel;
 mod check;
 mod coordinator;
@@ -30,6 +31,7 @@ use std::time::Duration;
 
 use clap::Parser as _;
 
+pub(crate) use backup::BackupError;
 pub(crate) use coordinator::ServeError;
 pub(crate) use job_source::JobSourceError;
 pub(crate) use login::LoginError;
@@ -76,6 +78,7 @@ fn perform(command: Command, screen: Screen) -> Result<ExitCode, CommandError> {
         Command::Forget(args) => block_on(forget::forget(args, screen)),
         Command::Explain(args) => block_on(explain::explain(args)),
         Command::Workers(args) => block_on(workers::workers(args, screen)),
+        Command::Backup(args) => block_on(backup::backup(args, screen)),
         Command::Coordinator(options) => coordinator::coordinator(options, screen),
         Command::Login(args) => block_on(login::login(args, screen)),
         Command::Token(command) => block_on(token::token(command, screen)),

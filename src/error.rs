@@ -12,7 +12,7 @@ use gridctl_transport::message::client::{Refused, RefusedKind};
 use thiserror::Error;
 
 use crate::client::{AskError, ConnectClientError, GaveUp, ReachError};
-use crate::commands::{JobSourceError, LoginError, RunError, ServeError, WorkError};
+use crate::commands::{BackupError, JobSourceError, LoginError, RunError, ServeError, WorkError};
 use crate::config::ReadConfigError;
 use crate::dirs::NoHome;
 use crate::profile::PickProfileError;
@@ -70,6 +70,8 @@ pub(crate) enum CommandError {
     #[error("job {number} has no stage {stage}; it has {}", there.join(", "))]
     NoStage { number: JobNumber, stage: String, there: Vec<String> },
     #[error(transparent)]
+    Backup(#[from] BackupError),
+    #[error(transparent)]
     Login(#[from] LoginError),
     #[error(transparent)]
     Serve(#[from] ServeError),
@@ -111,6 +113,7 @@ impl CommandError {
             Self::Ask(error) => of_ask(error),
             Self::Outage { .. } => Exit::NotReached,
             Self::NoStage { .. } => Exit::NotFound,
+            Self::Backup(error) => error.exit(),
             Self::Login(error) => error.exit(),
             Self::Serve(error) => error.exit(),
             Self::Work(error) => error.exit(),
@@ -134,7 +137,7 @@ impl CommandError {
                 Some(format!("nothing is lost, the grid goes on by itself; to go on waiting: {again}"))
             }
             Self::Profile(_) | Self::Config(_) | Self::Job(_) | Self::JobSource(_) | Self::Connect(_) => None,
-            Self::Ask(_) | Self::Login(_) | Self::Serve(_) | Self::Work(_) | Self::Run(_) => None,
+            Self::Backup(_) | Self::Ask(_) | Self::Login(_) | Self::Serve(_) | Self::Work(_) | Self::Run(_) => None,
             Self::NoStage { .. } | Self::NoHome(_) | Self::Stdout(_) | Self::Runtime(_) => None,
         }
     }

@@ -54,6 +54,8 @@ pub struct Settings {
     pub heartbeat: Option<Duration>,
     /// How long jobs are kept after their end: a second to 100 years; for ever where `None`.
     pub keep_ended: Option<Duration>,
+    /// A backup to restore into the data directory first, which is not there or empty.
+    pub restore: Option<PathBuf>,
     /// What the grid is called; where `None`, as the data directory has it, else [`DEFAULT_GRID_NAME`].
     pub grid: Option<String>,
     /// Bytes of the disk that are held back, for results to be committed from when it is full.
@@ -130,6 +132,7 @@ impl Settings {
             lease: DEFAULT_LEASE,
             heartbeat: None,
             keep_ended: None,
+            restore: None,
             grid: None,
             reserve_bytes: RESERVE_BYTES,
             history: true,

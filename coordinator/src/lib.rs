@@ -9,6 +9,7 @@
 #![warn(missing_docs)]
 
 mod addresses;
+pub mod backup;
 mod clock;
 pub mod config;
 mod convert;

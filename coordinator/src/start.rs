@@ -1,6 +1,7 @@
 //! Starting: open, recover, begin a life, and only then let anybody in.
 
 use std::io;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, SystemTime};
@@ -21,6 +22,7 @@ use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio::time::MissedTickBehavior;
 
+use crate::backup::{self, HALF_RESTORED, RESTORED, RestoreError};
 use crate::config::{CoordinatorConfig, Settings};
 use crate::disk::{OpenDiskError, RealDisk};
 use crate::failure::Failure;
@@ -64,6 +66,18 @@ pub enum StartError {
     /// What is stored is damaged, or of a newer version.
     #[error(transparent)]
     Store(#[from] OpenStoreError),
+    /// The backup cannot be restored.
+    #[error(transparent)]
+    Restore(#[from] RestoreError),
+    /// An earlier restore was not brought to its end.
+    #[error(
+        "a backup was to be restored into {}, and that did not come to its end; remove the directory, and restore again",
+        root.display()
+    )]
+    HalfRestored {
+        /// The data directory.
+        root: PathBuf,
+    },
     /// The certificate authority cannot be opened.
     #[error(transparent)]
     Authority(#[from] OpenAuthorityError),
@@ -91,6 +105,8 @@ struct Opened {
     recovered: Recovered,
     /// What the history file lacks; `None` where none is kept.
     missing: Option<Missing>,
+    /// It was restored, and no life has begun since.
+    restored: bool,
     authority: Authority,
     grid: String,
     kept_port: Option<u16>,
@@ -115,6 +131,7 @@ impl Coordinator {
         let views = Arc::new(Views::new(opened.state.clone(), Arc::clone(&leases)));
         let results = Arc::clone(opened.store.results());
         let space = Arc::clone(opened.store.space());
+        let keeper = Arc::clone(opened.store.keeper());
         let (journal, journal_thread) =
             JournalThread::spawn(opened.store).map_err(StartError::System)?;
         let (reactor, inputs) = ReactorHandle::new();
@@ -131,6 +148,7 @@ impl Coordinator {
             Arc::clone(&views),
             Arc::clone(&leases),
             &results,
+            opened.restored,
         );
         let history = opened.missing.map(|missing| {
             let root = config.settings().data_dir.clone();
@@ -144,12 +162,16 @@ impl Coordinator {
         spawn_reactor(loop_of, inputs, &mut running, journal)?;
 
         let epoch = first_epoch(&views, before, &space, &mut running).await?;
+        if opened.restored {
+            forget_restored(&config.settings().data_dir).map_err(StartError::System)?;
+        }
         let shared = Arc::new(Shared {
             reactor,
             views,
             leases,
             results,
             space,
+            keeper,
             authority: opened.authority,
             grid: opened.grid,
             epoch,
@@ -176,7 +198,18 @@ impl Coordinator {
 
 fn open(settings: &Settings) -> Result<Opened, StartError> {
     let root = &*settings.data_dir;
+    if let Some(backup) = &settings.restore {
+        let restored = backup::restore(backup, root)?;
+        tracing::warn!(
+            backup = %backup.display(), facts = restored.last.0, taken_at_ms = restored.taken_at.0,
+            "restored a backup: whatever was acknowledged after it was taken is gone"
+        );
+    }
     let disk = RealDisk::open(root)?;
+    if root.join(HALF_RESTORED).exists() {
+        return Err(StartError::HalfRestored { root: root.to_owned() });
+    }
+    let restored = root.join(RESTORED).exists();
     let grid = kept::grid_name(root, settings.grid.as_deref())?;
     let kept_port = kept::port(root)?;
     let authority = Authority::open_or_create(&root.join(AUTHORITY_DIR), SystemTime::now())?;
@@ -202,7 +235,7 @@ fn open(settings: &Settings) -> Result<Opened, StartError> {
             "the last write of the journal was not whole and never acknowledged; it was cut"
         );
     }
-    Ok(Opened { store, state, recovered, missing, authority, grid, kept_port })
+    Ok(Opened { store, state, recovered, missing, restored, authority, grid, kept_port })
 }
 
 fn own_certificate(
@@ -253,6 +286,12 @@ fn spawn_reactor(
         thread::Builder::new().name("reactor".to_owned()).spawn(run).map_err(StartError::System)?;
     running.reactor_thread(thread);
     Ok(())
+}
+
+/// Takes note that a life has begun since a restore.
+fn forget_restored(root: &Path) -> io::Result<()> {
+    std::fs::remove_file(root.join(RESTORED))?;
+    std::fs::File::open(root)?.sync_all()
 }
 
 /// Waits until this life's epoch is durable: nobody is welcomed by an epoch that could be given out again.

@@ -89,6 +89,11 @@ pub(crate) struct CoordinatorOptions {
     )]
     #[serde(deserialize_with = "values::size_in_file")]
     pub reserve: Option<u64>,
+    /// A backup to restore into the data directory first, which must not be there or be empty; whatever was
+    /// acknowledged after it was taken is gone
+    #[arg(long, value_name = "FILE")]
+    #[serde(skip)]
+    pub restore: Option<PathBuf>,
     /// The grid's name, and that of the profile made here [default: as on first start, else grid]
     #[arg(long, value_name = "NAME", env = "GRID_GRID", hide_env_values = true)]
     pub grid: Option<String>,
@@ -157,6 +162,7 @@ impl CoordinatorOptions {
             lease: self.lease.or(file.lease),
             heartbeat: self.heartbeat.or(file.heartbeat),
             keep_ended: self.keep_ended.or(file.keep_ended),
+            restore: self.restore,
             grid: self.grid.or(file.grid),
             reserve: self.reserve.or(file.reserve),
         }

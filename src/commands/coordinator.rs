@@ -79,6 +79,7 @@ fn settings(options: CoordinatorOptions, dirs: &Dirs) -> Settings {
         lease: options.lease.unwrap_or(default.lease),
         heartbeat: options.heartbeat,
         keep_ended: options.keep_ended,
+        restore: options.restore,
         grid: options.grid,
         history: default.history,
         reserve_bytes: options.reserve.unwrap_or(default.reserve_bytes),

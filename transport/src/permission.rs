@@ -77,6 +77,8 @@ message_kinds! {
     DrainWorker,
     /// [`Request::ResumeWorker`].
     ResumeWorker,
+    /// [`Request::Backup`].
+    Backup,
     /// [`StreamKind::Control`].
     ControlStream,
     /// [`StreamKind::Heartbeats`].
@@ -116,6 +118,7 @@ impl From<&Request> for MessageKind {
             Request::Forget { .. } => Self::Forget,
             Request::DrainWorker { .. } => Self::DrainWorker,
             Request::ResumeWorker { .. } => Self::ResumeWorker,
+            Request::Backup => Self::Backup,
         }
     }
 }
@@ -163,7 +166,8 @@ pub const fn permission(sender: Sender, kind: MessageKind) -> Permission {
         | Kind::Tokens
         | Kind::RevokeToken
         | Kind::DrainWorker
-        | Kind::ResumeWorker => {
+        | Kind::ResumeWorker
+        | Kind::Backup => {
             (Permission::Never, Permission::Never, Permission::Never, Permission::All)
         }
         Kind::ControlStream
@@ -213,6 +217,7 @@ mod tests {
         (MessageKind::Forget, "uA"),
         (MessageKind::DrainWorker, "A"),
         (MessageKind::ResumeWorker, "A"),
+        (MessageKind::Backup, "A"),
         (MessageKind::ControlStream, "W"),
         (MessageKind::HeartbeatStream, "W"),
         (MessageKind::UploadStream, "W"),

@@ -54,7 +54,7 @@ pub use error::{CommitError, RecoverJournalError};
 pub(crate) use format::Term;
 pub use group::FactGroup;
 pub(crate) use group::kept_of;
-pub(crate) use reading::read_facts;
+pub(crate) use reading::{durable_lengths, read_facts};
 pub use recovery::{Cut, Recovered};
 pub(crate) use segment::cut;
 pub use store::{OpenStoreError, Opened, Store, StoreConfig};

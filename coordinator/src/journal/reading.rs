@@ -91,3 +91,32 @@ pub(crate) fn read_facts(
     let file = disk.locate(&segment_path(read.segment));
     Err(RecoverJournalError::LostDurable { file, offset: read.offset, last, durable })
 }
+
+/// Returns the segments that hold facts up to `durable`, with the bytes of each that their frames take.
+///
+/// # Errors
+/// [`RecoverJournalError`] where the disk refuses, or something durable is damaged.
+pub(crate) fn durable_lengths(
+    disk: &dyn Disk,
+    durable: FactIndex,
+) -> Result<Vec<(String, u64)>, RecoverJournalError> {
+    let mut lengths = Vec::new();
+    for first in list(disk)?.into_iter().take_while(|first| first.0 <= durable.0.max(1)) {
+        let path = segment_path(first);
+        let file = disk.open(&path)?;
+        let mut bytes = vec![0; usize::try_from(file.len()?).expect("64-bit machines only")];
+        file.read_exact_at(0, &mut bytes)?;
+        let (mut at, mut last) = (0, FactIndex(first.0 - 1));
+        while last < durable
+            && let Parsed::Frame { header, bytes: frame_bytes, .. } = parse_frame(&bytes[at..])
+        {
+            at += frame_bytes;
+            last = header.index;
+            if header.kind == FrameKind::End {
+                break;
+            }
+        }
+        lengths.push((path, at as u64));
+    }
+    Ok(lengths)
+}

@@ -19,7 +19,7 @@ mod extents;
 mod keeper;
 
 pub(crate) use extents::{Extent, Extents};
-pub(crate) use keeper::Keeper;
+pub(crate) use keeper::{Keeper, ReadHold};
 pub use keeper::{KeepingError, Swept};
 
 #[cfg(test)]

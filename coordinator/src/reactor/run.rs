@@ -40,6 +40,8 @@ pub(crate) struct Reactor {
     pub(super) pins: Pins,
     /// Held until the window after the start has closed: failures that wait for that name output.
     window_pin: Option<Pin>,
+    /// What was recovered is a copy of an earlier state.
+    restored: bool,
     journal: JournalSender,
     last_fact: FactIndex,
 }
@@ -70,6 +72,7 @@ impl Reactor {
         views: Arc<Views>,
         leases: Arc<Leases>,
         results: &Arc<Results>,
+        restored: bool,
     ) -> Self {
         Self {
             scheduler,
@@ -82,6 +85,7 @@ impl Reactor {
             effects: Effects::default(),
             pins: Pins::default(),
             window_pin: Some(Pin::new(results)),
+            restored,
             journal,
             last_fact: recovered,
         }
@@ -96,7 +100,7 @@ impl Reactor {
     ) -> Result<(), ReactorError> {
         let mut durability = self.journal.durability();
         let mut batch = Vec::with_capacity(BATCH_MAX);
-        self.step(Event::Start { restored: false });
+        self.step(Event::Start { restored: self.restored });
         loop {
             self.record().await?;
             self.release(&mut durability)?;

@@ -49,7 +49,8 @@ fn start(disk: &SimDisk) -> Running {
     let views = Arc::new(Views::new(state.clone(), Arc::clone(&leases)));
     let (handle, inputs) = ReactorHandle::new();
     let scheduler = Scheduler::new(Config::new(LEASE_MS, 1), state);
-    let reactor = Reactor::new(scheduler, last, journal, Arc::clone(&views), leases, &results);
+    let reactor =
+        Reactor::new(scheduler, last, journal, Arc::clone(&views), leases, &results, false);
     let (stop, stopped) = watch::channel(false);
     let ended = tokio::spawn(reactor.run(inputs, stopped));
     Running { handle, views, stop, ended }

@@ -50,7 +50,7 @@ pub use error::{AppendResultError, ReadResultError, RecoverResultsError, WriteRe
 pub use log::{Results, ResultsConfig};
 pub use pins::{Pin, Pins};
 pub use read::Part;
-pub(crate) use recovery::Scan;
+pub(crate) use recovery::{Scan, durable_length};
 
 #[cfg(test)]
 mod tests;

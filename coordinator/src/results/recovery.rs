@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use gridctl_core::effect::FactIndex;
 
-use crate::disk::Disk;
+use crate::disk::{Disk, DiskError};
 
 use super::block::{HEADER_BYTES, ParsedHeader, parse_header};
 use super::buffer::BlockId;
@@ -153,6 +153,31 @@ impl Scan {
         let index = self.segments.iter().map(|(segment, blocks)| (*segment, offsets(blocks)));
         Resume { index: index.collect(), sizes: sizes.collect(), ..Resume::default() }
     }
+}
+
+/// Returns how many bytes of a segment facts up to `durable` can refer to. It may be written on meanwhile: what
+/// those facts name was there before they were durable.
+///
+/// # Errors
+/// [`DiskError`] where the disk refuses.
+pub(crate) fn durable_length(
+    disk: &dyn Disk,
+    path: &str,
+    durable: FactIndex,
+) -> Result<u64, DiskError> {
+    let file = disk.open(path)?;
+    let (bytes, mut offset) = (file.len()?, 0);
+    while offset + HEADER_BYTES as u64 <= bytes {
+        let mut header = [0; HEADER_BYTES];
+        file.read_exact_at(offset, &mut header)?;
+        let ParsedHeader::Block(header) = parse_header(&header) else { break };
+        let end = offset + HEADER_BYTES as u64 + u64::from(header.packed_bytes);
+        if header.durable > durable || end > bytes {
+            break;
+        }
+        offset = end;
+    }
+    Ok(offset)
 }
 
 fn raw_bytes(blocks: &[ScannedBlock]) -> u64 {

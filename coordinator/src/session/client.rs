@@ -20,7 +20,7 @@ use tokio::task::{JoinSet, spawn_blocking};
 use tokio::time::timeout;
 
 use super::end::End;
-use super::{Peer, Shared, answers, control, output, room, room_units, watch};
+use super::{Peer, Shared, answers, backup, control, output, room, room_units, watch};
 use crate::convert;
 use crate::limits::{
     CLIENT_STEP_WITHIN, SMALL_REQUEST_BYTES_MAX, SUBMISSION_BYTES_IN_FLIGHT_MAX, SUBMISSION_WITHIN,
@@ -172,6 +172,7 @@ impl Asked {
             Request::Forget { job } => control::forget(self, &job).await,
             Request::DrainWorker { worker } => control::drain_worker(self, &worker).await,
             Request::ResumeWorker { worker } => control::resume_worker(self, &worker).await,
+            Request::Backup => backup::serve(self).await,
         }
     }
 

@@ -8,6 +8,7 @@
 
 mod accept;
 mod answers;
+mod backup;
 mod client;
 mod control;
 mod end;
@@ -28,6 +29,7 @@ use gridctl_transport::authority::Authority;
 use gridctl_transport::endpoint::Connection;
 use tokio::sync::{Semaphore, watch as watch_channel};
 
+use crate::keeping::Keeper;
 use crate::leases::Leases;
 use crate::limits::{SUBMISSION_BYTES_IN_FLIGHT_MAX, UPLOAD_BYTES_IN_FLIGHT_MAX};
 use crate::reactor::ReactorHandle;
@@ -45,6 +47,7 @@ pub(crate) struct Shared {
     pub(crate) leases: Arc<Leases>,
     pub(crate) results: Arc<Results>,
     pub(crate) space: Arc<Space>,
+    pub(crate) keeper: Arc<Keeper>,
     pub(crate) authority: Authority,
     pub(crate) grid: String,
     /// Of this life.

@@ -44,7 +44,8 @@ pub(super) fn admit(
         | Request::Output { .. }
         | Request::Explain { .. }
         | Request::Workers
-        | Request::Tokens => Ok(None),
+        | Request::Tokens
+        | Request::Backup => Ok(None),
     }
 }
 

@@ -73,6 +73,8 @@ pub enum Request {
     DrainWorker { worker: String },
     /// Admin only; answered by `WorkerResumed`. The worker by name or id.
     ResumeWorker { worker: String },
+    /// Admin only; answered by `Backup` pieces in order, then `End`.
+    Backup,
 }
 
 /// A job as a person names it.
@@ -175,6 +177,10 @@ pub enum Answer {
     WorkerResumed {
         name: String,
         new: bool,
+    },
+    /// A piece of the file that a backup is.
+    Backup {
+        bytes: Vec<u8>,
     },
 }
 

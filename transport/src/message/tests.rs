@@ -176,6 +176,7 @@ fn add_requests(lines: &mut Lines) {
         ("forget-job", Request::Forget { job: JobRef::Number(JobNumber(7)) }),
         ("drain-worker", Request::DrainWorker { worker: "node".to_owned() }),
         ("resume-worker", Request::ResumeWorker { worker: "4".to_owned() }),
+        ("backup", Request::Backup),
     ];
     for (name, request) in requests {
         lines.add(name, &request);
@@ -231,6 +232,7 @@ fn add_answers(lines: &mut Lines) {
         ("forgotten", Answer::Forgotten { number: JobNumber(7) }),
         ("worker-draining", draining),
         ("worker-resumed", Answer::WorkerResumed { name: "node".to_owned(), new: false }),
+        ("answer-backup", Answer::Backup { bytes: vec![1, 2, 3] }),
     ];
     for (name, answer) in answers {
         lines.add(name, &answer);
