@@ -151,6 +151,11 @@ impl Reactor {
             }
         }
         self.step(input.event);
+        // A window may open later, too: a worker shows that this coordinator was set back.
+        if self.window_pin.is_none() && self.scheduler.activity().window_until.is_some() {
+            self.window_pin = Pin::lowest(input.pins);
+            return;
+        }
         let made = self.effects.facts.last().map_or(self.last_fact, |(index, _)| *index);
         self.pins.hold(made, input.pins);
     }

@@ -23,6 +23,13 @@ impl Pin {
     }
 }
 
+impl Pin {
+    /// Returns the one of `pins` that keeps the most.
+    pub fn lowest(pins: Vec<Self>) -> Option<Self> {
+        pins.into_iter().min_by_key(|pin| pin.segment)
+    }
+}
+
 impl Drop for Pin {
     fn drop(&mut self) {
         self.results.unpin(self.segment);

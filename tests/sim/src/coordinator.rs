@@ -419,7 +419,12 @@ impl World<'_> {
         }
         event.map_or(Ok(()), |event| self.tell_scheduler(event))?;
         if let Some(coordinator) = &mut self.coordinator {
-            coordinator.pins.hold(coordinator.scheduler.state().applied(), vec![pin]);
+            let is_open = coordinator.scheduler.activity().window_until.is_some();
+            if is_open && coordinator.window_pin.is_none() {
+                coordinator.window_pin = Some(pin);
+            } else {
+                coordinator.pins.hold(coordinator.scheduler.state().applied(), vec![pin]);
+            }
         }
         Ok(())
     }
