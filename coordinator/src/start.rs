@@ -185,15 +185,25 @@ impl Coordinator {
             grid = shared.grid, address = %local, advertised = ?shared.advertised, epoch = epoch.0,
             facts = opened.recovered.last.0, "serving"
         );
-        running.spawn(session::accept(listener, Arc::clone(&shared), running.stopping()));
-        running.spawn_helper({
-            let shared = Arc::clone(&shared);
-            async move { shared.leases.keep_expiring(&shared.reactor).await }
-        });
-        running.spawn_helper(tend(Arc::clone(&shared.space)));
-        running.spawn_helper(keep_certificate(Arc::clone(&shared), serving));
+        let_in(&mut running, &shared, listener, serving);
         Ok(CoordinatorHandle::new(shared, running, local, worker_token, first_start))
     }
+}
+
+/// Begins what serves peers, and what goes on beside it.
+fn let_in(
+    running: &mut Running,
+    shared: &Arc<Shared>,
+    listener: Listener,
+    serving: ServingCertificate,
+) {
+    running.spawn(session::accept(listener, Arc::clone(shared), running.stopping()));
+    running.spawn_helper({
+        let shared = Arc::clone(shared);
+        async move { shared.leases.keep_expiring(&shared.reactor).await }
+    });
+    running.spawn_helper(tend(Arc::clone(&shared.space)));
+    running.spawn_helper(keep_certificate(Arc::clone(shared), serving));
 }
 
 fn open(settings: &Settings) -> Result<Opened, StartError> {

@@ -172,7 +172,9 @@ impl Source {
         let no_backup = || ReadBackupError::NoBackup { path: path.to_owned() };
         let header: [u8; HEADER_BYTES] = source.array().map_err(|error| match error {
             ReadBackupError::Damaged { .. } => no_backup(),
-            other => other,
+            other @ (ReadBackupError::Read { .. }
+            | ReadBackupError::NoBackup { .. }
+            | ReadBackupError::Newer { .. }) => other,
         })?;
         if header[..8] != MAGIC {
             return Err(no_backup());
