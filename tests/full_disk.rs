@@ -4,7 +4,6 @@
     clippy::print_stdout,
     reason = "a test ends at the first thing that is not as it should be, and says why it is skipped"
 )]
-#![expect(clippy::print_stdout, reason = "what a test skips it says")]
 
 mod common;
 
