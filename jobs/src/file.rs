@@ -10,6 +10,7 @@
 )]
 
 mod args;
+mod budget;
 mod for_each;
 mod keys;
 mod parse;

@@ -13,6 +13,7 @@
 #![warn(missing_docs)]
 
 mod args;
+pub mod budget;
 pub mod check;
 pub mod diagnostic;
 mod file;

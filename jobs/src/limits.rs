@@ -22,6 +22,12 @@ pub const RESULT_BYTES_MAX: usize = 16 << 20;
 pub const FAILURE_MESSAGE_BYTES_MAX: usize = 8 << 10;
 /// Retries of one task: more would hide a task that cannot succeed.
 pub const RETRIES_MAX: u32 = 1_000_000;
+/// Milliseconds before a retry: a week, beyond which a person has looked anyway.
+pub const BACKOFF_MS_MAX: u64 = 7 * 24 * 3600 * 1000;
+/// Workers that may be lost with one task before it is set aside, unless a stage says so.
+pub const WORKER_LOSSES_USUAL: u32 = 3;
+/// ...and whatever a stage says: a task that has taken down a thousand machines has been tried.
+pub const WORKER_LOSSES_MAX: u32 = 1000;
 /// Priorities lie in `-PRIORITY_ABS_MAX..=PRIORITY_ABS_MAX`.
 pub const PRIORITY_ABS_MAX: i32 = 1000;
 /// Cpus of one task: more than any machine has, so that a slip of a digit is seen at once.

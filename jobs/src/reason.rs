@@ -88,6 +88,11 @@ pub enum WaitReason {
         /// What is lacking where, and what to do about it.
         what: String,
     },
+    /// Several workers were lost with them, so that each runs alone on a worker from now on.
+    RunsAlone {
+        /// How many tasks wait so.
+        tasks: u64,
+    },
 }
 
 /// A stage that another waits for.

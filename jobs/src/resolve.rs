@@ -98,7 +98,7 @@ impl Resolver<'_, '_> {
             name: self.stage.shown_name().to_owned(),
             items: items?,
             needs: self.needs(),
-            retries: self.stage.retries,
+            budget: self.stage.budget.clone(),
             task: Arc::new(task),
         })
     }

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::budget::Budget;
 use crate::id::{JobId, JobNumber, StageIndex};
 use crate::template::Template;
 use crate::units::Cpus;
@@ -32,8 +33,8 @@ pub struct StageSpec {
     pub items: Items,
     /// Stages of which every task must have succeeded first.
     pub needs: Vec<StageIndex>,
-    /// How many attempts more a task gets after its own failures.
-    pub retries: u32,
+    /// How much failure it bears.
+    pub budget: Budget,
     /// What each of its tasks runs.
     pub task: Arc<TaskTemplate>,
 }

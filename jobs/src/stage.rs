@@ -5,8 +5,10 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use crate::budget::{Backoff, Budget};
 use crate::numbers::NumberRange;
 use crate::spec::{Keep, OnLostLease};
+use crate::state::FailureKind;
 
 /// The name of a job's only stage where it has none.
 pub(crate) const ONLY_STAGE_NAME: &str = "main";
@@ -28,7 +30,7 @@ pub struct Stage {
     pub(crate) cwd: Option<String>,
     pub(crate) cpus: f64,
     pub(crate) timeout: Option<Duration>,
-    pub(crate) retries: u32,
+    pub(crate) budget: Budget,
     pub(crate) stdout: Keep,
     pub(crate) stderr: Keep,
     pub(crate) on_lost_lease: OnLostLease,
@@ -96,7 +98,7 @@ impl Stage {
             cwd: None,
             cpus: 1.0,
             timeout: None,
-            retries: 0,
+            budget: Budget::default(),
             stdout: Keep::Keep,
             stderr: Keep::Keep,
             on_lost_lease: OnLostLease::Finish,
@@ -201,7 +203,36 @@ impl Stage {
     /// Sets how many attempts more a task gets after failures of its own; 0 unless set.
     #[must_use]
     pub fn retries(mut self, retries: u32) -> Self {
-        self.retries = retries;
+        self.budget.retries = retries;
+        self
+    }
+
+    /// Sets how long a task waits before a retry: doubling from the first to the longest, with jitter; from one
+    /// second to a minute unless set.
+    #[must_use]
+    pub fn backoff(mut self, backoff: Backoff) -> Self {
+        self.budget.backoff = backoff;
+        self
+    }
+
+    /// Sets which failures are tried again; all of a task's own ([`FailureKind::OWN`]) unless set.
+    #[must_use]
+    pub fn retry_on(mut self, kinds: impl IntoIterator<Item = FailureKind>) -> Self {
+        self.budget.retry_on = kinds.into_iter().collect();
+        self
+    }
+
+    /// Sets with how many lost workers, the last while it ran alone there, a task is set aside; 3 unless set.
+    #[must_use]
+    pub fn worker_losses(mut self, losses: u32) -> Self {
+        self.budget.worker_losses = losses;
+        self
+    }
+
+    /// Ends the stage early: once so many of its tasks have failed for good, what has not begun is skipped.
+    #[must_use]
+    pub fn max_failures(mut self, failures: u64) -> Self {
+        self.budget.max_failures = Some(failures);
         self
     }
 

@@ -132,6 +132,25 @@ impl Failure {
 }
 
 impl FailureKind {
+    /// Those of a task's own, in the order in which they are listed.
+    pub const OWN: [Self; 5] =
+        [Self::Exit, Self::Error, Self::Signal, Self::Timeout, Self::OutOfMemory];
+
+    /// Returns the word for it, in job files too.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Exit => "exit",
+            Self::Error => "error",
+            Self::Signal => "signal",
+            Self::Timeout => "timeout",
+            Self::OutOfMemory => "oom",
+            Self::CouldNotStart => "could not start",
+            Self::WorkerLost => "worker lost",
+            Self::Preempted => "preempted",
+            Self::Cancelled => "cancelled",
+        }
+    }
+
     /// Says whether it is a failure of the task's own, which spends one of its retries.
     pub const fn is_own(self) -> bool {
         match self {

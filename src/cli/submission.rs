@@ -137,6 +137,9 @@ pub(crate) struct CommandOptions {
     /// How many attempts more a failed task gets [default: 0]
     #[arg(long, value_name = "N", conflicts_with = "file")]
     pub retries: Option<u32>,
+    /// Skip what has not begun once so many tasks have failed [default: never]
+    #[arg(long, value_name = "N", conflicts_with = "file")]
+    pub max_failures: Option<u64>,
     /// -1000 to 1000, higher first [default: 0]
     #[arg(long, value_name = "N", conflicts_with = "file", allow_hyphen_values = true)]
     pub priority: Option<i32>,

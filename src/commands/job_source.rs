@@ -149,6 +149,7 @@ fn with_options(
         cpus,
         timeout,
         retries,
+        max_failures,
         env,
     } = options;
     if let Some(range) = range {
@@ -180,6 +181,9 @@ fn with_options(
     for variable in env {
         let (name, value) = read_variable(&variable)?;
         stage = stage.env(name, value);
+    }
+    if let Some(failures) = max_failures {
+        stage = stage.max_failures(failures);
     }
     Ok(stage.retries(retries.unwrap_or_default()))
 }

@@ -82,6 +82,12 @@ async fn report_failures(client: &Client, status: &JobStatus, more: More<'_>, sc
             let (name, because) = (escape(&stage.name), escape(because));
             screen.note(format_args!("  {name} was skipped: {because} did not succeed"));
         }
+        if let Some(failed) = stage.ended_early_after {
+            let (name, skipped) = (escape(&stage.name), counted(stage.tasks.skipped));
+            screen.note(format_args!(
+                "  {name} ended early: after {failed} failed (max_failures), {skipped} skipped"
+            ));
+        }
     }
     if let Some(task) = failed.first() {
         screen.note(format_args!("{} {}", screen.paint(Tone::Note, "hint:"), hint(task, more)));

@@ -83,6 +83,9 @@ fn cells(name: &str, tasks: &TaskCounts, note: String) -> [String; 9] {
 }
 
 fn note(stage: &StageStatus) -> String {
+    if let Some(failed) = stage.ended_early_after {
+        return format!("ended early: {failed} failed (max_failures)");
+    }
     match &stage.skipped_because {
         Some(because) => format!("skipped: {because} did not succeed"),
         None if stage.needs.is_empty() => String::new(),

@@ -24,6 +24,7 @@ pub(crate) fn kind(reason: &WaitReason) -> &'static str {
         WaitReason::SetBack { .. } => "set-back",
         WaitReason::StillRunsElsewhere { .. } => "still-runs-elsewhere",
         WaitReason::NoRoom { .. } => "no-room",
+        WaitReason::RunsAlone { .. } => "runs-alone",
     }
 }
 
@@ -97,6 +98,11 @@ pub(crate) fn sentence(reason: &WaitReason, names: &[(WorkerId, String)]) -> Str
             )
         }
         WaitReason::NoRoom { what } => what.clone(),
+        WaitReason::RunsAlone { tasks: count } => format!(
+            "several workers were lost while {} ran there: each runs alone on a worker from now on, one after the \
+             other, and is set aside if that one is lost as well (worker_losses)",
+            tasks(*count)
+        ),
     }
 }
 

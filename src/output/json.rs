@@ -47,6 +47,7 @@ struct Stage<'a> {
     needs: &'a [String],
     tasks: Counts,
     skipped_because: Option<&'a str>,
+    ended_early_after: Option<u64>,
 }
 
 /// A task.
@@ -147,6 +148,7 @@ impl<'a> From<&'a StageStatus> for Stage<'a> {
             needs: &stage.needs,
             tasks: stage.tasks.into(),
             skipped_because: stage.skipped_because.as_deref(),
+            ended_early_after: stage.ended_early_after,
         }
     }
 }
@@ -335,6 +337,7 @@ mod tests {
             needs: vec!["count".into()],
             tasks: TaskCounts::default(),
             skipped_because: None,
+            ended_early_after: None,
         };
         let status = JobStatus {
             job: summary(),

@@ -46,6 +46,8 @@ pub struct WorkerActivity {
     pub reserved: Cpus,
     /// Whether it can end whole process trees for sure.
     pub ends_trees: bool,
+    /// Whether it runs one task alone, or is kept free for such tasks; it gets nothing else.
+    pub alone: bool,
 }
 
 /// Whether a worker can be given work.
@@ -237,30 +239,36 @@ impl Activity {
     /// Tells which tasks of a stage run: those said to have begun, and of the others as many as their
     /// worker has lanes left for, first granted first. (Short tasks are not announced when they begin.)
     pub fn running(&self, stage: StageId) -> Running {
-        let mut by_worker: BTreeMap<WorkerId, Vec<(TaskRange, &Granted)>> = BTreeMap::new();
+        let mut by_worker: BTreeMap<WorkerId, Vec<(TaskRange, Granted)>> = BTreeMap::new();
         for (start, piece) in self.granted.get(&stage).into_iter().flatten() {
             let range = TaskRange::new(*start, piece.end);
-            by_worker.entry(piece.worker).or_default().push((range, piece));
+            by_worker.entry(piece.worker).or_default().push((range, *piece));
         }
-        let mut running = Running::default();
+        let mut ranges = Vec::new();
         for mut held in by_worker.into_values() {
-            held.sort_by_key(|(range, piece)| (piece.started.is_none(), piece.token, range.start));
-            let lanes =
-                held.iter().max_by_key(|(_, piece)| piece.token).map_or(0, |(_, p)| p.lanes);
-            let mut left = u64::from(lanes);
-            for (range, piece) in held {
-                let tasks =
-                    if piece.started.is_some() { range.len() } else { range.len().min(left) };
-                left = left.saturating_sub(tasks);
-                if tasks > 0 {
-                    running.tasks += tasks;
-                    running.ranges.push(TaskRange::new(range.start, range.start + tasks));
-                }
-            }
+            let running = may_run(&mut held).into_iter().zip(&held);
+            let running = running.filter(|(tasks, _)| *tasks > 0);
+            ranges.extend(
+                running.map(|(tasks, (range, _))| TaskRange::new(range.start, range.start + tasks)),
+            );
         }
-        running.ranges.sort_unstable();
-        running
+        ranges.sort_unstable();
+        Running { tasks: ranges.iter().map(|range| range.len()).sum(), ranges }
     }
+}
+
+/// Tells how many tasks of what a worker holds of one stage may be running, the first of each range: those said
+/// to have begun, then as many as there are lanes left, first granted first. Puts `held` into that order.
+pub(crate) fn may_run(held: &mut [(TaskRange, Granted)]) -> Vec<u64> {
+    held.sort_by_key(|(range, piece)| (piece.started.is_none(), piece.token, range.start));
+    let newest = held.iter().max_by_key(|(_, piece)| piece.token);
+    let mut left = newest.map_or(0, |(_, piece)| u64::from(piece.lanes));
+    let take = |(range, piece): &(TaskRange, Granted)| {
+        let tasks = if piece.started.is_some() { range.len() } else { range.len().min(left) };
+        left = left.saturating_sub(tasks);
+        tasks
+    };
+    held.iter().map(take).collect()
 }
 
 impl Running {

@@ -112,6 +112,16 @@ fn place_reasons(
             return;
         }
     }
+    let alone = stage
+        .suspects_in(TaskRange::new(0, stage.counts().total))
+        .filter(|(index, _)| activity.granted_at(stage.id(), *index).is_none())
+        .count() as u64;
+    if alone > 0 {
+        reasons.push(WaitReason::RunsAlone { tasks: alone });
+        if alone >= waiting {
+            return;
+        }
+    }
     if let Some(before) = served_before(state, activity, job) {
         reasons.push(WaitReason::Behind { job: before.number(), priority: before.spec().priority });
     }
@@ -158,6 +168,7 @@ fn in_state(activity: &Activity, state: WorkerState) -> impl Iterator<Item = &Wo
 /// The most that one worker has free.
 fn most_free(activity: &Activity) -> Cpus {
     in_state(activity, WorkerState::Ready)
+        .filter(|worker| !worker.alone)
         .map(|worker| worker.cpus.saturating_sub(worker.reserved))
         .max()
         .unwrap_or(Cpus::ZERO)

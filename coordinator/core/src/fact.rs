@@ -94,6 +94,11 @@ pub enum Fact {
     /// The coordinator was set back (restored from a copy, or its journal lacks an epoch): watermarks and
     /// attached workers say nothing about what may run until this is over.
     SetBack { is_over: bool },
+    /// A worker was lost while it may have been running a task.
+    TaskLost(TaskLost),
+    /// Every open task in `range` is skipped, since `failed` tasks of its stage have failed for good, which is
+    /// as many as may; nothing granted to it up to `fence` ever commits, but nobody holds any of it.
+    TasksSkipped { stage: StageId, range: TaskRange, fence: Token, failed: u64, at: WallMs },
 }
 
 /// One process of a worker, as its Hello names it.
@@ -162,6 +167,23 @@ pub struct TaskFailed {
     pub failure: Failure,
     pub kept: Option<Kept>,
     /// Whether the task has failed for good, or is tried again.
+    pub last: bool,
+}
+
+/// See [`Fact::TaskLost`].
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct TaskLost {
+    pub stage: StageId,
+    pub index: u32,
+    /// Of the grant that was lost. It does not count as the last of the task: a late result may still come.
+    pub token: Token,
+    pub attempt: u32,
+    pub worker: WorkerId,
+    /// From when it is known to have run, until it was known to be lost, by the coordinator's clock.
+    pub span: Span,
+    /// Whether it is sure that nothing else ran on the worker.
+    pub alone: bool,
+    /// Whether the task has failed for good with it, or is tried again.
     pub last: bool,
 }
 

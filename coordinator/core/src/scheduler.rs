@@ -16,7 +16,7 @@ use self::bars::Bars;
 use self::dirty::Dirty;
 use self::fleet::Fleet;
 use self::forget::Retention;
-use self::queue::Queue;
+use self::queue::{Queue, Rank};
 use self::runnable::Runnable;
 use self::window::Window;
 use crate::activity::{Activity, Change};
@@ -27,16 +27,19 @@ use crate::state::State;
 
 mod admission;
 mod adopt;
+mod alone;
 mod bars;
 mod cancel;
 mod dirty;
 mod drain;
+mod early;
 mod enrol;
 mod fleet;
 mod forget;
 mod grant;
 mod invariants;
 pub mod limits;
+mod losses;
 mod needs;
 mod placement;
 mod presence;
@@ -72,6 +75,10 @@ pub struct Scheduler {
     token: Token,
     stages: BTreeMap<StageId, Runnable>,
     queue: Queue,
+    /// Stages with tasks that wait to run alone on a worker.
+    suspects: BTreeSet<Rank>,
+    /// The worker that is kept for them.
+    kept_for_suspects: Option<WorkerId>,
     fleet: Fleet,
     bars: Bars,
     window: Window,
@@ -105,6 +112,8 @@ impl Scheduler {
             token: Token::default(),
             stages: BTreeMap::new(),
             queue: Queue::default(),
+            suspects: BTreeSet::new(),
+            kept_for_suspects: None,
             fleet: Fleet::default(),
             bars: Bars::default(),
             window: Window::default(),

@@ -26,7 +26,7 @@ pub use self::directory::{
 pub use self::forgotten::{FORGOTTEN_KEPT_MS, Forgotten};
 pub use self::job::Job;
 pub use self::leases::Leases;
-pub use self::stage::{Counts, DoneRange, DoneTask, Skipped, Stage};
+pub use self::stage::{Counts, DoneRange, DoneTask, EndedEarly, Skipped, Stage};
 pub use self::task::{FAILED_ATTEMPTS_KEPT, FailedAttempt, History};
 
 mod directory;
@@ -100,6 +100,21 @@ impl State {
             }
             Fact::TasksCancelled { stage, range, fence, begun, by: _, at: _ } => {
                 self.on_tasks(*stage, |stage| stage.apply_cancelled(*range, *fence, begun));
+            }
+            Fact::TaskLost(lost) => {
+                self.on_stage(lost.stage, |stage| {
+                    stage.apply_task_lost(lost);
+                    Some(lost.span.started)
+                });
+                if let Some(job) = self.jobs.get_mut(&lost.stage.job) {
+                    job.note_loss(lost);
+                }
+            }
+            Fact::TasksSkipped { stage, range, fence, failed, at } => {
+                self.on_stage(*stage, |stage| {
+                    stage.apply_left_out(*range, *fence, *failed, *at);
+                    None
+                });
             }
             Fact::JobEnded { job, state, at } => self.apply_ended(*job, *state, *at),
             Fact::TokenCreated(created) => self.directory.apply_token_created(created),

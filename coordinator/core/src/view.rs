@@ -10,7 +10,7 @@ use gridctl_jobs::units::WallMs;
 
 use crate::activity::{Activity, Running};
 use crate::fact::Kept;
-use crate::state::{Counts, FailedAttempt, Job, Stage};
+use crate::state::{Counts, FailedAttempt, History, Job, Stage};
 
 /// How many tasks are in which state.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -110,7 +110,7 @@ pub fn last_failure<'a>(job: &'a Job, activity: &Activity) -> Option<(&'a Stage,
     let (stage, index) = job.last_failure()?;
     let stage = job.stage(stage)?;
     let mut view = task(job, stage, activity, index)?;
-    let attempt = view.failed_attempts.last()?;
+    let attempt = stage.history(index)?.last_attempt()?;
     view.attempts = attempt.attempt;
     view.exact = true;
     show_failed(&mut view, attempt);
@@ -167,9 +167,10 @@ fn next_in_state(stage: &Stage, running: &Running, state: TaskState, from: u64) 
             Some(index)
         }
         TaskState::Skipped => {
-            stage.skipped()?;
-            let index = stage.next_unsettled(from);
-            (index < stage.counts().total).then_some(index)
+            let left_out = stage.left_out().next_in(from);
+            let unsettled = stage.skipped().map(|_| stage.next_unsettled(from));
+            let unsettled = unsettled.filter(|index| *index < stage.counts().total);
+            left_out.into_iter().chain(unsettled).min()
         }
     }
 }
@@ -211,7 +212,7 @@ fn view<'a>(
         TaskState::Failed
     } else if stage.cancelled().contains(index) {
         TaskState::Cancelled
-    } else if stage.skipped().is_some() {
+    } else if stage.skipped().is_some() || stage.left_out().contains(index) {
         TaskState::Skipped
     } else if running.contains(index) {
         TaskState::Running
@@ -226,7 +227,7 @@ fn view<'a>(
         view.started_at = granted.started;
     } else if view.state == TaskState::Cancelled {
         view.failure = Some(&Failure::Cancelled);
-    } else if let Some(last) = failed_attempts.last() {
+    } else if let Some(last) = history.and_then(History::last_attempt) {
         show_failed(&mut view, last);
     }
     view

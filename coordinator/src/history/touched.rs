@@ -49,7 +49,11 @@ impl Touched {
             Fact::TaskFailed(failed) => {
                 self.add_tasks(failed.stage, TaskRange::one(u64::from(failed.index)));
             }
+            Fact::TaskLost(lost) => {
+                self.add_tasks(lost.stage, TaskRange::one(u64::from(lost.index)));
+            }
             Fact::TasksCancelled { stage, range, .. }
+            | Fact::TasksSkipped { stage, range, .. }
             | Fact::TasksReopened { stage, range, .. } => {
                 self.add_tasks(*stage, *range);
             }

@@ -52,6 +52,8 @@ pub(crate) fn kept_of(fact: &Fact) -> Option<&Kept> {
         | Fact::WorkerDetached { .. }
         | Fact::LeaseLength { .. }
         | Fact::Watermark { .. }
-        | Fact::SetBack { .. } => None,
+        | Fact::SetBack { .. }
+        | Fact::TaskLost(_)
+        | Fact::TasksSkipped { .. } => None,
     }
 }

@@ -6,7 +6,7 @@ use gridctl_core::activity::{Change, WorkerState};
 use gridctl_core::fact::{Fact, TokenRole, UserRole};
 use gridctl_core::state::State;
 use gridctl_jobs::id::{Epoch, JobId, JobNumber, StageId, UserId, WorkerId};
-use gridctl_jobs::state::JobState;
+use gridctl_jobs::state::{Failure, JobState};
 use gridctl_jobs::units::Cpus;
 
 use crate::views::Content;
@@ -31,6 +31,16 @@ pub(super) enum Line {
     TasksReopened { job: JobNumber, stage: String, open: u64, by: String },
     Forgotten { id: JobId, job: JobNumber, by: Option<String> },
     SetBack { is_over: bool },
+    Trouble(Trouble),
+}
+
+/// A line about what went wrong with a task.
+#[derive(Debug)]
+pub(super) enum Trouble {
+    Failed { task: String, attempt: u32, worker: String, failure: Failure, last: bool },
+    Lost { task: String, attempt: u32, worker: String, losses: u32 },
+    SetAside { task: String, worker: String, losses: u32 },
+    EndedEarly { stage: String, failed: u64, skipped: u64 },
 }
 
 /// Makes the line of a fact that was just applied, if it matters to an operator.
@@ -89,10 +99,12 @@ pub(super) fn of_fact(fact: &Fact, state: &State) -> Option<Line> {
             let by = by.map(|by| user_name(state, by));
             Some(Line::Forgotten { id: *job, job: number, by })
         }
+        Fact::TaskFailed(_) | Fact::TaskLost(_) | Fact::TasksSkipped { .. } => {
+            of_trouble(fact, state).map(Line::Trouble)
+        }
         // Too many to be told one by one; `gridctl tasks` tells them.
         Fact::RangeDone(_)
         | Fact::TaskDone(_)
-        | Fact::TaskFailed(_)
         | Fact::StageSkipped { .. }
         | Fact::StageReopened { .. }
         | Fact::TasksCancelled { .. }
@@ -103,6 +115,40 @@ pub(super) fn of_fact(fact: &Fact, state: &State) -> Option<Line> {
         | Fact::LeaseLength { .. } => None,
         Fact::SetBack { is_over } => Some(Line::SetBack { is_over: *is_over }),
     }
+}
+
+fn of_trouble(fact: &Fact, state: &State) -> Option<Trouble> {
+    if let Fact::TaskFailed(failed) = fact {
+        return is_read().then(|| Trouble::Failed {
+            task: task_name(state, failed.stage, failed.index),
+            attempt: failed.attempt,
+            worker: worker_name(state, failed.worker),
+            failure: failed.failure.clone(),
+            last: failed.last,
+        });
+    }
+    if let Fact::TasksSkipped { stage: id, range: _, fence: _, failed, at: _ } = fact {
+        let skipped = state.stage(*id)?.counts().skipped;
+        return Some(Trouble::EndedEarly {
+            stage: stage_name(state, *id),
+            failed: *failed,
+            skipped,
+        });
+    }
+    let Fact::TaskLost(lost) = fact else { return None };
+    let history = state.stage(lost.stage)?.history(u64::from(lost.index))?;
+    let task = task_name(state, lost.stage, lost.index);
+    let (attempt, worker) = (lost.attempt, worker_name(state, lost.worker));
+    let losses = history.losses();
+    if lost.last {
+        return Some(Trouble::SetAside { task, worker, losses });
+    }
+    is_read().then_some(Trouble::Lost { task, attempt, worker, losses })
+}
+
+/// Says whether somebody reads what is told of single tasks.
+fn is_read() -> bool {
+    tracing::enabled!(tracing::Level::DEBUG)
 }
 
 /// Makes the line of a change that is about to be applied, if it matters to an operator.
@@ -191,6 +237,7 @@ impl Line {
             Self::SetBack { is_over: true } => {
                 tracing::info!("every lease from before the setback has run out");
             }
+            Self::Trouble(trouble) => trouble.write(),
         }
     }
 }
@@ -204,6 +251,42 @@ fn tasks_reopened(stage: StageId, by: UserId, state: &State) -> Option<Line> {
         open: known.counts().open(),
         by: user_name(state, by),
     })
+}
+
+impl Trouble {
+    fn write(self) {
+        match self {
+            Self::Failed { task, attempt, worker, failure, last: false } => {
+                tracing::debug!(task, attempt, worker, %failure, "task failed; it is tried again");
+            }
+            Self::Failed { task, attempt, worker, failure, last: true } => {
+                tracing::debug!(task, attempt, worker, %failure, "task failed for good");
+            }
+            Self::Lost { task, attempt, worker, losses } => {
+                tracing::debug!(task, attempt, worker, losses, "task lost with its worker");
+            }
+            Self::SetAside { task, worker, losses } => tracing::warn!(
+                task,
+                worker,
+                losses,
+                "task set aside: workers were lost with it, the last with nothing else on it"
+            ),
+            Self::EndedEarly { stage, failed, skipped } => {
+                tracing::info!(stage, failed, skipped, "stage ends early, too many failed");
+            }
+        }
+    }
+}
+
+fn task_name(state: &State, stage: StageId, index: u32) -> String {
+    format!("{}/{index}", stage_name(state, stage))
+}
+
+fn stage_name(state: &State, id: StageId) -> String {
+    let Some(job) = state.job(id.job) else { return id.job.to_string() };
+    let place = usize::try_from(id.stage.0).ok();
+    let stage = place.and_then(|place| job.spec().stages.get(place));
+    format!("{}/{}", job.number(), stage.map_or("?", |stage| stage.name.as_str()))
 }
 
 fn user_name(state: &State, user: UserId) -> String {

@@ -71,7 +71,13 @@ pub(crate) fn stage(name: &str, items: Items) -> StageSpec {
         stderr: Keep::Keep,
         on_lost_lease: OnLostLease::Finish,
     };
-    StageSpec { name: name.to_owned(), items, needs: Vec::new(), retries: 0, task: Arc::new(task) }
+    StageSpec {
+        name: name.to_owned(),
+        items,
+        needs: Vec::new(),
+        budget: gridctl_jobs::budget::Budget::default(),
+        task: Arc::new(task),
+    }
 }
 
 fn submit(n: u128, request: gridctl_core::event::RequestId) -> Event {

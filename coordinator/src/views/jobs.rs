@@ -98,7 +98,8 @@ impl Room {
             | WaitReason::NoTreesEnded { .. }
             | WaitReason::SetBack { .. }
             | WaitReason::StillRunsElsewhere { .. }
-            | WaitReason::NoRoom { .. } => {}
+            | WaitReason::NoRoom { .. }
+            | WaitReason::RunsAlone { .. } => {}
         }
     }
 }
@@ -127,7 +128,8 @@ fn named_workers(
             | WaitReason::NoTreesEnded { .. }
             | WaitReason::SetBack { .. }
             | WaitReason::StillRunsElsewhere { .. }
-            | WaitReason::NoRoom { .. } => {}
+            | WaitReason::NoRoom { .. }
+            | WaitReason::RunsAlone { .. } => {}
         }
     }
     workers
@@ -165,6 +167,7 @@ fn stage_status(content: &Content, job: &Job, stage: &Stage, room: &mut Room) ->
         needs: spec.needs.iter().filter_map(name_of).take_while(|name| room.takes(name)).collect(),
         tasks: wire_counts(view::stage_counts(stage, &content.activity)),
         skipped_because: stage.skipped().and_then(|skipped| name_of(&skipped.because)),
+        ended_early_after: stage.ended_early().map(|ended| ended.failed),
     }
 }
 

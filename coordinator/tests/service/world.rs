@@ -147,7 +147,7 @@ pub(crate) fn stage(name: &str, tasks: u64, run: Run) -> StageSpec {
         name: name.to_owned(),
         items: Items::Numbers(Numbers::new(0, 1, tasks, None).unwrap()),
         needs: Vec::new(),
-        retries: 0,
+        budget: gridctl_jobs::budget::Budget::default(),
         task: Arc::new(TaskTemplate {
             run,
             env: Default::default(),

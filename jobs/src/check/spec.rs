@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 use thiserror::Error;
 
 use super::{ItemsError, TaskError};
+use crate::budget::BudgetError;
 use crate::graph::cycles;
 use crate::id::StageIndex;
-use crate::limits::{PRIORITY_ABS_MAX, RETRIES_MAX, STAGES_MAX};
+use crate::limits::{PRIORITY_ABS_MAX, STAGES_MAX};
 use crate::name::{NameError, check_job_name, check_stage_name};
 use crate::spec::{JobSpec, StageSpec};
 
@@ -64,6 +65,14 @@ pub enum SpecError {
         stage: String,
         /// Which rule.
         source: TaskError,
+    },
+    /// How much failure a stage bears breaks a rule.
+    #[error("stage `{stage}` is refused: {source}")]
+    Budget {
+        /// The stage's name.
+        stage: String,
+        /// Which rule.
+        source: BudgetError,
     },
     /// A stage needs one that is not there.
     #[error("stage `{stage}` needs stage {need}, but there are only {stages}", need = need.0)]
@@ -145,8 +154,8 @@ impl StageSpec {
             .map_err(|source| SpecError::Items { stage: self.name.clone(), source })?;
         let task_error = |source| SpecError::Task { stage: self.name.clone(), source };
         self.task.check(self.items.kind()).map_err(task_error)?;
-        if self.retries > RETRIES_MAX {
-            return Err(task_error(TaskError::TooManyRetries { retries: self.retries }));
+        if let Some((_, source)) = self.budget.errors().into_iter().next() {
+            return Err(SpecError::Budget { stage: self.name.clone(), source });
         }
         if self.needs.len() > stages {
             let (stage, needs) = (self.name.clone(), self.needs.len());

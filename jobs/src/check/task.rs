@@ -4,9 +4,7 @@ use std::time::Duration;
 
 use thiserror::Error;
 
-use crate::limits::{
-    ARGS_DEPTH_MAX, CPUS_MAX, RETRIES_MAX, TASK_TEXT_BYTES_MAX, TIMEOUT_SECONDS_MAX,
-};
+use crate::limits::{ARGS_DEPTH_MAX, CPUS_MAX, TASK_TEXT_BYTES_MAX, TIMEOUT_SECONDS_MAX};
 use crate::spec::{ArgValue, Args, OnLostLease, Run, Stdin, TaskTemplate};
 use crate::template::{ItemKind, Part, Placeholder, Template};
 use crate::units::Cpus;
@@ -45,12 +43,6 @@ pub enum TaskError {
     Timeout {
         /// What it is.
         timeout: Duration,
-    },
-    /// More than [`RETRIES_MAX`].
-    #[error("{retries} retries, at most {RETRIES_MAX} are allowed")]
-    TooManyRetries {
-        /// How many it asks for.
-        retries: u32,
     },
     /// More text than [`TASK_TEXT_BYTES_MAX`].
     #[error(

@@ -62,6 +62,10 @@ impl Level {
                 "cpus",
                 "timeout",
                 "retries",
+                "backoff",
+                "retry_on",
+                "worker_losses",
+                "max_failures",
                 "stdout",
                 "stderr",
                 "on_lost_lease",
@@ -176,9 +180,7 @@ mod tests {
 
     #[test]
     fn what_is_not_built_yet_is_not_taken_for_a_slip() {
-        for key in
-            ["gpus", "memory", "inputs", "outputs", "backoff", "max_running", "resources", "prefer"]
-        {
+        for key in ["gpus", "memory", "inputs", "outputs", "max_running", "resources", "prefer"] {
             assert!(
                 unknown_key(key, Level::Stage).hint.starts_with("the keys in a [[stage]] are"),
                 "{key}"

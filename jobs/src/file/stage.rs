@@ -10,7 +10,6 @@ use super::keys::Level;
 use super::values::{Entry, Reader, entries, quoted};
 use crate::diagnostic::Spot;
 use crate::job::{Doubt, did_you_mean};
-use crate::limits::RETRIES_MAX;
 use crate::spec::{Keep, OnLostLease};
 use crate::stage::{Stage, StageRun, StageStdin};
 
@@ -87,7 +86,9 @@ impl Reader<'_> {
             }
             "cpus" => stage.cpus = self.number(entry).unwrap_or(stage.cpus),
             "timeout" => stage.timeout = self.duration(entry),
-            "retries" => stage.retries = self.retries(entry).unwrap_or_default(),
+            "retries" | "backoff" | "retry_on" | "worker_losses" | "max_failures" => {
+                self.budget_key(entry, spot, &mut stage.budget);
+            }
             "stdout" => stage.stdout = self.keep(entry),
             "stderr" => stage.stderr = self.keep(entry),
             "on_lost_lease" => stage.on_lost_lease = self.on_lost_lease(entry),
@@ -209,16 +210,6 @@ impl Reader<'_> {
                 None
             }
         }
-    }
-
-    fn retries(&mut self, entry: &Entry<'_, '_>) -> Option<u32> {
-        let number = self.integer(entry)?;
-        let retries = u32::try_from(number).ok().filter(|&retries| retries <= RETRIES_MAX);
-        if retries.is_none() {
-            let message = format!("`retries` is between 0 and {RETRIES_MAX}, not {number}");
-            self.report.error_at(entry.span(), message, None);
-        }
-        retries
     }
 
     fn on_lost_lease(&mut self, entry: &Entry<'_, '_>) -> OnLostLease {

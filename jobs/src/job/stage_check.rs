@@ -7,7 +7,7 @@ use super::placeholder_check::{check_args, check_script, check_text};
 use crate::check::{ItemsError, check_env_name, check_item};
 use crate::diagnostic::{Report, Spot};
 use crate::limits::{
-    CPUS_MAX, ITEMS_BYTES_MAX, ITEMS_MAX, JOB_FILE_BYTES_MAX, RETRIES_MAX, TIMEOUT_SECONDS_MAX,
+    CPUS_MAX, ITEMS_BYTES_MAX, ITEMS_MAX, JOB_FILE_BYTES_MAX, TIMEOUT_SECONDS_MAX,
 };
 use crate::numbers::{NumbersError, RangeError};
 use crate::spec::OnLostLease;
@@ -300,10 +300,8 @@ impl Checker<'_, '_> {
                 self.error(&spot, "a timeout is at most ten years", "leave it out for no limit");
             }
         }
-        if self.stage.retries > RETRIES_MAX {
-            let message =
-                format!("{} retries, at most {RETRIES_MAX} are allowed", self.stage.retries);
-            self.error(&self.spot("retries"), message, "");
+        for (key, error) in self.stage.budget.errors() {
+            self.error(&self.spot(key), error.to_string(), "");
         }
     }
 

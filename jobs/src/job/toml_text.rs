@@ -5,6 +5,7 @@ use thiserror::Error;
 use toml::{Table, Value as Toml};
 
 use super::Job;
+use crate::budget::Budget;
 use crate::spec::{Keep, OnLostLease};
 use crate::stage::{ForEach, Stage, StageRun, StageStdin};
 
@@ -100,9 +101,7 @@ fn stage_table(stage: &Stage) -> Result<Toml, ToTomlError> {
     if let Some(timeout) = stage.timeout {
         set("timeout", humantime::format_duration(timeout).to_string().into());
     }
-    if stage.retries != defaults.retries {
-        set("retries", i64::from(stage.retries).into());
-    }
+    set_budget(&stage.budget, &mut set);
     for (key, keep) in [("stdout", stage.stdout), ("stderr", stage.stderr)] {
         match keep {
             Keep::Keep => {}
@@ -114,6 +113,27 @@ fn stage_table(stage: &Stage) -> Result<Toml, ToTomlError> {
         OnLostLease::Stop => set("on_lost_lease", "stop".into()),
     }
     Ok(table.into())
+}
+
+fn set_budget(budget: &Budget, set: &mut impl FnMut(&str, Toml)) {
+    let usual = Budget::default();
+    if budget.retries != usual.retries {
+        set("retries", i64::from(budget.retries).into());
+    }
+    if budget.backoff != usual.backoff {
+        set("backoff", budget.backoff.to_string().into());
+    }
+    if budget.retry_on != usual.retry_on {
+        let words = budget.retry_on.iter().map(|kind| kind.as_str().into());
+        set("retry_on", Toml::Array(words.collect()));
+    }
+    if budget.worker_losses != usual.worker_losses {
+        set("worker_losses", i64::from(budget.worker_losses).into());
+    }
+    if let Some(failures) = budget.max_failures {
+        // More than a file can say is more than any job may.
+        set("max_failures", i64::try_from(failures).unwrap_or(i64::MAX).into());
+    }
 }
 
 fn for_each_table(stage: &Stage) -> Result<Option<Toml>, ToTomlError> {

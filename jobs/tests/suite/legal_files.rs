@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
+use gridctl_jobs::budget::{Backoff, Budget};
 use gridctl_jobs::id::StageIndex;
 use gridctl_jobs::job::{Job, ToTomlError};
 use gridctl_jobs::numbers::NumberRange;
 use gridctl_jobs::spec::{Args, Items, Keep, Numbers, OnLostLease, Run, Stdin};
 use gridctl_jobs::stage::Stage;
+use gridctl_jobs::state::FailureKind;
 use gridctl_jobs::template::{Part, Placeholder, Template};
 use gridctl_jobs::units::Cpus;
 use serde_json::json;
@@ -47,6 +49,10 @@ cwd = "/data/{job}"
 cpus = 0.25
 timeout = "1h 30m"
 retries = 1000000
+backoff = "250ms..1h 30m"
+retry_on = ["oom", "exit"]
+worker_losses = 1
+max_failures = 4294967296
 stdout = "keep"
 stderr = "discard"
 on_lost_lease = "stop"
@@ -102,7 +108,7 @@ fn the_documented_example_says_what_it_looks_like() {
     let spec = parsed(NGRAM).resolve(&machine).unwrap().spec;
     assert_eq!((spec.name.as_str(), spec.priority, spec.stages.len()), ("ngram-count", 10, 2));
     let count = &spec.stages[0];
-    assert_eq!((count.retries, count.items.count()), (3, 2));
+    assert_eq!((count.budget.retries, count.items.count()), (3, 2));
     assert_eq!(count.task.timeout, Some(Duration::from_secs(600)));
     assert_eq!(count.task.cpus, Cpus::ONE);
     assert_eq!(count.task.cwd, Some(Template::literal("/jobs")));
@@ -145,7 +151,15 @@ fn every_key_is_read() {
     );
     assert_eq!(a.task.cpus, Cpus::from_ten_thousandths(2500));
     assert_eq!(a.task.timeout, Some(Duration::from_secs(5400)));
-    assert_eq!((a.retries, a.task.stdout, a.task.stderr), (1_000_000, Keep::Keep, Keep::Discard));
+    assert_eq!((a.task.stdout, a.task.stderr), (Keep::Keep, Keep::Discard));
+    let budget = Budget {
+        retries: 1_000_000,
+        backoff: Backoff { first_ms: 250, longest_ms: 5_400_000 },
+        retry_on: [FailureKind::Exit, FailureKind::OutOfMemory].into(),
+        worker_losses: 1,
+        max_failures: Some(1 << 32),
+    };
+    assert_eq!((&a.budget, &b.budget), (&budget, &Budget::default()));
     assert_eq!(a.task.on_lost_lease, OnLostLease::Stop);
 
     assert_eq!(b.needs, [StageIndex(0), StageIndex(2)]);
@@ -233,6 +247,10 @@ fn builders_and_files_say_the_same() {
             .cpus(0.25)
             .timeout(Duration::from_secs(5400))
             .retries(1_000_000)
+            .backoff("250ms..90m".parse().unwrap())
+            .retry_on([FailureKind::OutOfMemory, FailureKind::Exit])
+            .worker_losses(1)
+            .max_failures(1 << 32)
             .stdout(Keep::Keep)
             .stderr(Keep::Discard)
             .on_lost_lease(OnLostLease::Stop),

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use gridctl_jobs::budget::BudgetError;
 use gridctl_jobs::check::{EnvNameError, ItemsError, OrderError, SpecError, TaskError};
 use gridctl_jobs::id::{JobId, JobNumber, StageIndex};
 use gridctl_jobs::job::Job;
@@ -178,10 +179,15 @@ fn quantities_are_held() {
     });
     assert_eq!(stopped, TaskError::FunctionToStop);
     let retries = RETRIES_MAX + 1;
-    let source = TaskError::TooManyRetries { retries };
+    let source = BudgetError::Retries { retries };
     assert_eq!(
-        refused(|spec| spec.stages[0].retries = retries),
-        SpecError::Task { stage: "a".into(), source }
+        refused(|spec| spec.stages[0].budget.retries = retries),
+        SpecError::Budget { stage: "a".into(), source }
+    );
+    let source = BudgetError::MaxFailures { failures: 0 };
+    assert_eq!(
+        refused(|spec| spec.stages[0].budget.max_failures = Some(0)),
+        SpecError::Budget { stage: "a".into(), source }
     );
 }
 

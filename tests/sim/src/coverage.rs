@@ -76,7 +76,7 @@ const AGENT_EVENTS: [&str; 10] = [
     "drain",
     "tick",
 ];
-const FACTS: [&str; 16] = [
+const FACTS: [&str; 19] = [
     "epoch started",
     "job submitted",
     "range done",
@@ -93,6 +93,9 @@ const FACTS: [&str; 16] = [
     "worker resumed",
     "job forgotten",
     "worker enrolled",
+    "task lost",
+    "task set aside",
+    "tasks skipped",
 ];
 const EFFECTS: [&str; 19] = [
     "adopt",
@@ -219,6 +222,10 @@ impl Coverage {
             Fact::LeaseLength { .. } => "lease length",
             Fact::Watermark { .. } => "watermark",
             Fact::SetBack { .. } => "set back",
+            Fact::TaskLost(lost) if lost.last => "task set aside",
+            Fact::TaskLost(lost) if lost.alone => "task lost alone",
+            Fact::TaskLost(_) => "task lost",
+            Fact::TasksSkipped { .. } => "tasks skipped",
         };
         self.hit(Group::Fact, kind);
     }

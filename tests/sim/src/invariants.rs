@@ -69,6 +69,8 @@ pub enum Rule {
     ReplayIsState,
     /// What readers see is what the scheduler has, once everything is released.
     ViewsAreState,
+    /// A task is set aside only for what it did alone: nothing beside it, and often enough.
+    InnocentIsKept,
     /// Every job ends as it must, once the faults stop.
     EverythingEnds,
     /// A product part panicked: one of its own invariants is broken.

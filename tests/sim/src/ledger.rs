@@ -12,6 +12,7 @@ use gridctl_jobs::id::{Epoch, JobId, JobNumber, StageId, Token, WorkerId};
 use gridctl_jobs::range::TaskRange;
 use gridctl_jobs::spec::JobSpec;
 
+use crate::budgets::Budgets;
 use crate::invariants::{Rule, Violation, check, name};
 
 /// The simulator's own account.
@@ -21,6 +22,7 @@ pub(crate) struct Ledger {
     facts: Vec<Fact>,
     durable: FactIndex,
     tasks: BTreeMap<StageId, Vec<TaskAccount>>,
+    budgets: Budgets,
     acknowledged_jobs: BTreeMap<JobId, JobNumber>,
     /// Each with the last fact at that time.
     acknowledged_results: BTreeMap<(StageId, u64), FactIndex>,
@@ -92,6 +94,8 @@ enum End {
     Failed,
     Cancelled,
     Skipped,
+    /// Too many others of its stage have failed.
+    LeftOut,
 }
 
 impl TaskAccount {
@@ -116,6 +120,9 @@ impl Ledger {
             check(!waits, Rule::WindowHolds, || {
                 format!("a failure under {} is taken before the window has closed", failed.token)
             })?;
+        }
+        if let Fact::TaskLost(lost) = fact {
+            self.budgets.check_loss(lost)?;
         }
         self.facts.push(fact.clone());
         self.account(index, fact)
@@ -213,7 +220,13 @@ impl Ledger {
     pub(crate) fn happens(&mut self, event: &Event) {
         match event {
             Event::WorkerHello { session, worker, hello } => {
-                // What it does not announce, it does not have.
+                // What it does not announce, it does not have; if it is another process, that is lost.
+                let mut lost = self.held_by(*worker);
+                lost.retain(|(stage, index)| {
+                    let mut held = hello.held.iter();
+                    !held.any(|item| item.stage == *stage && item.range.contains(*index))
+                });
+                self.budgets.loses(*worker, lost);
                 self.lets_go(*worker);
                 self.sessions.insert(*worker, *session);
                 self.owners.insert(*session, *worker);
@@ -236,6 +249,7 @@ impl Ledger {
                     self.expired.insert(*session);
                 }
                 if let Some(worker) = self.worker_of(*session) {
+                    self.budgets.loses(worker, self.held_by(worker));
                     self.lets_go(worker);
                     self.sessions.remove(&worker);
                 }
@@ -349,6 +363,7 @@ impl Ledger {
         self.facts.truncate(facts.len());
         self.durable = FactIndex(facts.len() as u64);
         self.tasks.clear();
+        self.budgets.clear();
         self.forgotten.clear();
         self.numbers.clear();
         self.draining.clear();
@@ -435,7 +450,8 @@ impl Ledger {
         match task.end {
             End::Done => Standing::Done,
             End::Failed => Standing::Failed,
-            End::Cancelled => Standing::Cancelled,
+            // Either was taken away from whoever may still have run it.
+            End::Cancelled | End::LeftOut => Standing::Cancelled,
             End::Skipped => Standing::Skipped,
             End::Open if task.recorded >= token => Standing::Recorded,
             End::Open => match task.known {
@@ -484,6 +500,7 @@ impl Ledger {
                 for (stage, spec) in (0..).zip(&submitted.spec.stages) {
                     let id =
                         StageId { job: submitted.id, stage: gridctl_jobs::id::StageIndex(stage) };
+                    self.budgets.submitted(id, &spec.budget);
                     let count = usize::try_from(spec.items.count()).expect("a few hundred");
                     // A worker may have announced tasks of it that a coordinator forgot when it was set back.
                     self.tasks.insert(id, vec![TaskAccount::default(); count]);
@@ -501,6 +518,7 @@ impl Ledger {
                 let end = if failed.last { End::Failed } else { End::Open };
                 self.commit(at, failed.stage, u64::from(failed.index), failed.token, end)?;
                 self.charge(failed)?;
+                self.budgets.failed(failed);
             }
             Fact::TasksCancelled { stage, range, fence, .. } => {
                 for index in range.start..range.end {
@@ -533,12 +551,31 @@ impl Ledger {
                 let number = self.numbers.get(job).copied().unwrap_or(JobNumber(0));
                 self.forgotten.insert(*job, number);
                 self.tasks.retain(|stage, _| stage.job != *job);
+                self.budgets.forgotten(*job);
             }
             Fact::WorkerDraining { worker, .. } => {
                 self.draining.insert(*worker);
             }
             Fact::WorkerResumed { worker, .. } => {
                 self.draining.remove(worker);
+            }
+            Fact::TaskLost(lost) => {
+                self.budgets.lost(lost);
+                let task = self.task(lost.stage, u64::from(lost.index));
+                if task.end == End::Open && lost.last {
+                    task.end = End::Failed;
+                    task.recorded_at = at;
+                }
+            }
+            Fact::TasksSkipped { stage, range, fence, .. } => {
+                self.budgets.check_skipped(*stage)?;
+                for index in range.start..range.end {
+                    let task = self.task(*stage, index);
+                    if task.end == End::Open {
+                        task.end = End::LeftOut;
+                        task.recorded = task.recorded.max(*fence);
+                    }
+                }
             }
             Fact::JobEnded { .. }
             | Fact::JobReopened { .. }
@@ -580,7 +617,7 @@ impl Ledger {
         self.succeeded.remove(&stage);
         for index in range.start..range.end {
             let task = self.task(stage, index);
-            let opens = matches!(task.end, End::Failed | End::Cancelled)
+            let opens = matches!(task.end, End::Failed | End::Cancelled | End::LeftOut)
                 || (done_too && task.end == End::Done);
             if opens {
                 task.end = End::Open;
@@ -588,6 +625,7 @@ impl Ledger {
                 task.reopened_at = at;
                 task.charged = 0;
                 task.known = None;
+                self.budgets.reopened(stage, index);
             }
         }
     }
@@ -630,7 +668,7 @@ impl Ledger {
         let retries = self
             .jobs
             .get(&failed.stage.job)
-            .map_or(0, |(_, spec)| spec.stages[failed.stage.stage.0 as usize].retries);
+            .map_or(0, |(_, spec)| spec.stages[failed.stage.stage.0 as usize].budget.retries);
         if !failed.failure.kind().is_own() {
             return Ok(());
         }
@@ -644,6 +682,24 @@ impl Ledger {
                 if failed.last { "not tried again" } else { "tried again" }
             )
         })
+    }
+
+    /// Lists what a worker holds, as far as is known.
+    fn held_by(&self, worker: WorkerId) -> BTreeSet<(StageId, u64)> {
+        let held = |task: &TaskAccount| {
+            task.end == End::Open && task.known.is_some_and(|(_, holder)| holder == worker)
+        };
+        let mut found = BTreeSet::new();
+        for (stage, tasks) in &self.tasks {
+            let of_stage = (0..).zip(tasks).filter(|(_, task)| held(task));
+            found.extend(of_stage.map(|(index, _)| (*stage, index)));
+        }
+        found
+    }
+
+    /// Lists the tasks of a stage that were set aside.
+    pub(crate) fn set_aside(&self, stage: StageId) -> BTreeSet<u64> {
+        self.budgets.set_aside(stage)
     }
 
     fn worker_of(&self, session: SessionId) -> Option<WorkerId> {

@@ -11,6 +11,7 @@
 
 mod backup;
 mod batch;
+mod budgets;
 mod cells;
 mod client;
 mod coordinator;

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use fastrand::Rng;
+use gridctl_jobs::budget::{Backoff, Budget};
 use gridctl_jobs::id::{JobId, StageId, StageIndex};
+use gridctl_jobs::limits::WORKER_LOSSES_MAX;
 use gridctl_jobs::range::TaskRange;
 use gridctl_jobs::spec::{
     ItemList, Items, JobSpec, Keep, Numbers, OnLostLease, Run, StageSpec, Stdin, TaskTemplate,
@@ -299,7 +301,7 @@ fn draw_job(rng: &mut Rng, seed: u64, number: usize, widest: u32, machines: usiz
             name: format!("stage{index}"),
             items: draw_items(rng, behaviour.pace),
             needs,
-            retries: behaviour.flaky_attempts + rng.u32(0..2),
+            budget: draw_budget(rng, behaviour.flaky_attempts),
             task: Arc::new(template(draw_cpus(rng, widest), behaviour.stops)),
         });
         behaviours.push(behaviour);
@@ -318,6 +320,20 @@ fn draw_job(rng: &mut Rng, seed: u64, number: usize, widest: u32, machines: usiz
         cancel: None,
         retry: None,
         forget_at: None,
+    }
+}
+
+/// Draws what the tasks of a stage may cost; enough for those that fail so many times at first.
+fn draw_budget(rng: &mut Rng, flaky_attempts: u32) -> Budget {
+    let usual = Budget::default();
+    let first_ms = rng.u64(1..1_500);
+    let backoff = Backoff { first_ms, longest_ms: first_ms + rng.u64(0..3_000) };
+    Budget {
+        retries: flaky_attempts + rng.u32(0..2),
+        backoff: if rng.bool() { usual.backoff } else { backoff },
+        retry_on: usual.retry_on,
+        worker_losses: if rng.bool() { WORKER_LOSSES_MAX } else { rng.u32(1..=3) },
+        max_failures: (rng.u8(0..5) == 0).then(|| rng.u64(1..=3)),
     }
 }
 

@@ -1,5 +1,6 @@
 //! When a schedule is over, and whether it ended as it must.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use gridctl_coordinator::results::Part;
@@ -80,7 +81,7 @@ impl World<'_> {
                 format!("job {} is not there", plan.id)
             })?;
             let Some(job) = job else { continue };
-            check_job(plan, job.ended(), job.stages())?;
+            self.check_job(plan, job.ended(), job.stages())?;
         }
         drop(coordinator);
         let reopened = self.reopen()?;
@@ -103,30 +104,38 @@ impl World<'_> {
     }
 }
 
-/// Checks that a job ended as its tasks behave.
-fn check_job(plan: &JobPlan, ended: Option<JobState>, stages: &[Stage]) -> Result<(), Violation> {
-    let fails = |holds, what: &str| {
-        check(holds, Rule::EverythingEnds, || format!("job {}: {what}", plan.id))
-    };
-    fails(ended.is_some(), "has not ended")?;
-    let mut succeeded: Vec<bool> = Vec::new();
-    for (stage, (spec, behaviour)) in
-        stages.iter().zip(plan.spec.stages.iter().zip(&plan.behaviours))
-    {
-        let counts = stage.counts();
-        fails(counts.open() == 0, "has open tasks")?;
-        succeeded.push(counts.done == counts.total);
-        let skipped = spec.needs.iter().any(|need| !succeeded[need.0 as usize]);
-        if plan.cancel.is_none() && behaviour.missing_on.is_none() {
-            check_counts(plan, stage, behaviour, skipped)?;
+impl World<'_> {
+    /// Checks that a job ended as its tasks behave.
+    fn check_job(
+        &self,
+        plan: &JobPlan,
+        ended: Option<JobState>,
+        stages: &[Stage],
+    ) -> Result<(), Violation> {
+        let fails = |holds, what: &str| {
+            check(holds, Rule::EverythingEnds, || format!("job {}: {what}", plan.id))
+        };
+        fails(ended.is_some(), "has not ended")?;
+        let mut succeeded: Vec<bool> = Vec::new();
+        for (stage, (spec, behaviour)) in
+            stages.iter().zip(plan.spec.stages.iter().zip(&plan.behaviours))
+        {
+            let counts = stage.counts();
+            fails(counts.open() == 0, "has open tasks")?;
+            succeeded.push(counts.done == counts.total);
+            let skipped = spec.needs.iter().any(|need| !succeeded[need.0 as usize]);
+            if plan.cancel.is_none() && behaviour.missing_on.is_none() {
+                let set_aside = self.ledger.set_aside(stage.id());
+                check_counts(plan, stage, behaviour, skipped, set_aside)?;
+            }
         }
+        if plan.cancel.is_none() {
+            let expected =
+                if succeeded.iter().all(|done| *done) { JobState::Done } else { JobState::Failed };
+            fails(ended == Some(expected), &format!("ended as {ended:?} and not as {expected:?}"))?;
+        }
+        Ok(())
     }
-    if plan.cancel.is_none() {
-        let expected =
-            if succeeded.iter().all(|done| *done) { JobState::Done } else { JobState::Failed };
-        fails(ended == Some(expected), &format!("ended as {ended:?} and not as {expected:?}"))?;
-    }
-    Ok(())
 }
 
 /// Checks what became of the tasks of a stage that nobody cancelled.
@@ -135,16 +144,27 @@ fn check_counts(
     stage: &Stage,
     behaviour: &Behaviour,
     skipped: bool,
+    mut failing: BTreeSet<u64>,
 ) -> Result<(), Violation> {
     let counts = stage.counts();
-    let broken = u64::from(behaviour.broken.is_some_and(|index| index < counts.total));
+    failing.extend(behaviour.broken.filter(|index| *index < counts.total));
+    let place = stage.id().stage.0 as usize;
+    let most = plan.spec.stages[place].budget.max_failures;
+    // Once that many have failed, the others may or may not have begun.
+    let ended_early = !skipped && most.is_some_and(|most| counts.failed >= most);
+    let broken = if ended_early { counts.failed } else { failing.len() as u64 };
+    let left_out = if ended_early { counts.skipped } else { 0 };
+    check(broken <= failing.len() as u64, Rule::EverythingEnds, || {
+        format!("{broken} tasks of a stage of job {} failed, and not {failing:?}", plan.id)
+    })?;
     let expected = if skipped {
         Counts { total: counts.total, skipped: counts.total, ..Counts::default() }
     } else {
         Counts {
             total: counts.total,
-            done: counts.total - broken,
+            done: counts.total - broken - left_out,
             failed: broken,
+            skipped: left_out,
             ..Counts::default()
         }
     };

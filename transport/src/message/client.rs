@@ -254,6 +254,8 @@ pub struct StageStatus {
     pub tasks: TaskCounts,
     /// Whether it was skipped because of another, which is named.
     pub skipped_because: Option<String>,
+    /// How many of its tasks had failed for good when what had not begun was skipped (`max_failures`).
+    pub ended_early_after: Option<u64>,
 }
 
 /// A row of `gridctl tasks`.

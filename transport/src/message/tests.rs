@@ -4,6 +4,7 @@
 use std::fmt::Write as _;
 use std::sync::Arc;
 
+use gridctl_jobs::budget::Budget;
 use gridctl_jobs::id::{Epoch, JobId, JobNumber, StageId, StageIndex, Token};
 use gridctl_jobs::range::TaskRange;
 use gridctl_jobs::reason::WaitReason;
@@ -59,7 +60,7 @@ fn spec() -> JobSpec {
         name: "main".to_owned(),
         items: Items::Single,
         needs: vec![StageIndex(0)],
-        retries: 3,
+        budget: Budget { retries: 3, max_failures: Some(9), ..Budget::default() },
         task: task(),
     };
     JobSpec { name: "sweep".to_owned(), priority: -7, stages: vec![stage] }
@@ -104,6 +105,7 @@ fn status() -> JobStatus {
         needs: vec!["fit".to_owned()],
         tasks,
         skipped_because: None,
+        ended_early_after: Some(9),
     };
     JobStatus {
         job,

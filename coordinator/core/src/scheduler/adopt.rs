@@ -51,6 +51,8 @@ impl Scheduler {
             self.unbar_worker(cx, worker);
         }
         let mut adoption = Adoption::default();
+        // Another process of it has said all that its predecessor left; the rest is gone with that.
+        let is_lost = self.fleet.get(worker).is_some_and(|before| before.process != hello.process);
         for (stage, range, granted) in self.release_all(cx, worker) {
             adoption.before.entry(stage).or_default().insert(range.start, granted);
         }
@@ -73,15 +75,20 @@ impl Scheduler {
         for item in held {
             self.answer(cx, worker, item, &mut adoption);
         }
-        for (stage, pieces) in std::mem::take(&mut adoption.before) {
-            for (start, granted) in pieces {
-                if !is_on(Bug::HelloForgets) {
-                    self.requeue(stage, TaskRange::new(start, granted.end), granted.attempt + 1);
-                }
-            }
-            self.sync(cx, stage);
+        let rest = std::mem::take(&mut adoption.before).into_iter().flat_map(|(stage, pieces)| {
+            let range = |start, granted: Granted| TaskRange::new(start, granted.end);
+            pieces.into_iter().map(move |(start, granted)| (stage, range(start, granted), granted))
+        });
+        let rest: Vec<(StageId, TaskRange, Granted)> = rest.collect();
+        if is_on(Bug::HelloForgets) {
+            // Nobody gets it again.
+        } else if is_lost {
+            self.lose_tasks(cx, worker, rest, None);
+        } else {
+            self.give_out_again(cx, rest);
         }
         self.reserve_lanes(cx, worker, &adoption);
+        self.leave_alone(worker, &adoption);
         let answers = adoption.answers;
         self.send(cx, worker, ToWorker::Welcome { epoch: self.token.epoch, answers });
         for stage in adoption.counts.into_keys() {
@@ -294,6 +301,18 @@ impl Scheduler {
             let lanes = u32::try_from(lanes).unwrap_or(u32::MAX);
             let granted = Granted { lanes, ..*granted };
             self.show(cx, Change::Granted { stage: *stage, range: *range, granted });
+        }
+    }
+}
+
+impl Scheduler {
+    /// A task that runs alone goes on doing so.
+    fn leave_alone(&mut self, worker: WorkerId, adoption: &Adoption) {
+        if let [(stage, range, _)] = adoption.adopted.as_slice()
+            && range.len() == 1
+            && self.state.stage(*stage).is_some_and(|stage| stage.is_suspect(range.start))
+        {
+            self.fleet.change(worker, |machine| machine.alone = true);
         }
     }
 }

@@ -14,6 +14,7 @@ use gridctl_jobs::id::{StageId, Token, WorkerId};
 use gridctl_jobs::range::TaskRange;
 
 use super::limits::stop_margin_ms;
+use super::split::Manner;
 use super::{Scheduler, Step};
 use crate::activity::{Barred, Change, Granted};
 use crate::event::MonoMs;
@@ -222,7 +223,7 @@ impl Scheduler {
     fn bar(&mut self, cx: &mut Step<'_>, stage: StageId, range: TaskRange, bar: Bar) {
         ranges::put(self.bars.stages.entry(stage).or_default(), range.start, bar);
         if let Some(runnable) = self.stages.get_mut(&stage) {
-            runnable.pending.remove(range);
+            runnable.hold_back(range);
             self.sync(cx, stage);
         }
         self.show_bars(cx, stage);
@@ -252,7 +253,7 @@ impl Scheduler {
                 let pieces = self.bars.stages.entry(stage).or_default();
                 ranges::put(pieces, part.start, Bar { end: part.end, why: Why::Window, ..bar });
             } else if self.stages.contains_key(&stage) {
-                self.free(stage, part, bar.attempt);
+                self.free(cx, stage, part, bar.attempt);
             }
         }
         if self.stages.contains_key(&stage) {
@@ -262,14 +263,14 @@ impl Scheduler {
     }
 
     /// Makes what is open and nowhere else of a range ready to be granted.
-    fn free(&mut self, stage: StageId, range: TaskRange, attempt: u32) {
+    fn free(&mut self, cx: &mut Step<'_>, stage: StageId, range: TaskRange, attempt: u32) {
         for part in self.loose(stage, range) {
             let mut from = part.start;
             while from < part.end {
                 let Some(known) = self.state.stage(stage) else { return };
                 let (attempts, end) = known.same_attempts(TaskRange::new(from, part.end));
                 let next = attempt.max(attempts.saturating_add(1));
-                self.requeue(stage, TaskRange::new(from, end), next);
+                self.requeue(cx, stage, TaskRange::new(from, end), next, Manner::Ahead);
                 from = end;
             }
         }

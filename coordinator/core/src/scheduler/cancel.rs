@@ -73,8 +73,7 @@ impl Scheduler {
             self.stop(cx, stage, part, &granted);
         }
         if let Some(runnable) = self.stages.get_mut(&stage) {
-            runnable.pending.remove(range);
-            runnable.later.remove(range);
+            runnable.forget(range);
         }
         let (by, at) = (caller.user, cx.now.wall);
         self.record(cx, Fact::TasksCancelled { stage, range, fence, begun, by, at });

@@ -49,6 +49,10 @@ pub(super) struct Machine {
     pub(super) told: BTreeSet<StageId>,
     /// The stage that this worker is being emptied for, since it has no room for a task of it otherwise.
     pub(super) claim: Option<Rank>,
+    /// Whether it runs one task and nothing may run beside it.
+    pub(super) alone: bool,
+    /// Whether it gets nothing but such tasks.
+    pub(super) kept_for_suspects: bool,
     /// Failures that wait for the window to close, and how far its reports have come.
     pub(super) held_back: BTreeMap<(StageId, u64), ReportItem>,
     pub(super) last_sequence: u64,
@@ -109,13 +113,26 @@ impl Machine {
             reserved: Cpus::ZERO,
             told: BTreeSet::new(),
             claim: None,
+            alone: false,
+            kept_for_suspects: false,
             held_back: BTreeMap::new(),
             last_sequence: 0,
         }
     }
 
+    /// Returns what it has for new tasks.
     pub(super) const fn free(&self) -> Cpus {
-        self.cpus.saturating_sub(self.reserved)
+        if self.is_reserved() { Cpus::ZERO } else { self.cpus.saturating_sub(self.reserved) }
+    }
+
+    /// Says whether it gets no task beside a certain one.
+    pub(super) const fn is_reserved(&self) -> bool {
+        self.alone || self.kept_for_suspects
+    }
+
+    /// Says whether it may get any task that it has room for.
+    pub(super) fn takes_any(&self) -> bool {
+        self.takes_work() && !self.is_reserved()
     }
 
     pub(super) fn is_ready(&self) -> bool {
@@ -244,6 +261,7 @@ impl Fleet {
             machine.loads.insert(stage, load);
         }
         let was_free = machine.free();
+        machine.alone &= !machine.loads.is_empty();
         machine.reserved =
             machine.reserved.saturating_sub(before.reserved()).saturating_add(load.reserved());
         let free = machine.free();

@@ -7,7 +7,8 @@ use gridctl_jobs::range::TaskRange;
 
 use super::fleet::TakingBack;
 use super::limits::{WATERMARK_STEP_MAX, WATERMARK_STEP_MIN};
-use super::split::Cut;
+use super::report::task_index;
+use super::split::{Cut, Manner};
 use super::{Scheduler, Step};
 use crate::activity::{Backoff, Change, Granted};
 use crate::effect::{CloseReason, Grant, ToWorker, Violation};
@@ -133,14 +134,31 @@ impl Scheduler {
 
     /// Makes tasks of a stage that nobody holds ready to be given out before the fresh ones, but for those
     /// that must not be yet.
-    pub(super) fn requeue(&mut self, stage: StageId, range: TaskRange, attempt: u32) {
+    pub(super) fn requeue(
+        &mut self,
+        cx: &mut Step<'_>,
+        stage: StageId,
+        range: TaskRange,
+        attempt: u32,
+        manner: Manner,
+    ) {
         if !self.stages.contains_key(&stage) {
             return;
         }
         for part in self.unbarred(stage, range, attempt) {
+            if self.has_failed_enough(stage) {
+                self.leave_out(cx, stage, part);
+                continue;
+            }
             let Some(runnable) = self.stages.get_mut(&stage) else { return };
             let known = self.state.stage(stage).expect("what runs is in the state");
-            runnable.pending.put_back(known, part, attempt);
+            let mut from = part.start;
+            for (index, _) in known.suspects_in(part) {
+                runnable.pending.put_back(known, TaskRange::new(from, index), attempt, manner);
+                runnable.suspects.insert(task_index(index), attempt);
+                from = index + 1;
+            }
+            runnable.pending.put_back(known, TaskRange::new(from, part.end), attempt, manner);
             self.dirty.stages.insert(runnable.rank);
         }
     }
@@ -153,6 +171,11 @@ impl Scheduler {
             self.queue.insert(runnable.cpus, runnable.rank);
         } else {
             self.queue.remove(runnable.cpus, runnable.rank);
+        }
+        if runnable.suspects.is_empty() {
+            self.suspects.remove(&runnable.rank);
+        } else {
+            self.suspects.insert(runnable.rank);
         }
         while runnable.claims.len() as u64 > pending {
             if let Some(worker) = runnable.claims.pop_last() {
@@ -198,7 +221,7 @@ impl Scheduler {
             for (part, granted) in self.pieces_of(worker, stage, *range, token) {
                 self.release(cx, stage, part);
                 if !is_on(Bug::GivenBackForgotten) {
-                    self.requeue(stage, part, granted.attempt);
+                    self.requeue(cx, stage, part, granted.attempt, Manner::Ahead);
                 }
                 any = true;
             }
@@ -210,6 +233,9 @@ impl Scheduler {
         if free(self) == before {
             // What it keeps still fills its lanes: it gave for others.
             self.dirty.workers.remove(&worker);
+        }
+        if any && self.has_failed_enough(stage) {
+            self.ask_back(cx, stage);
         }
         self.sync(cx, stage);
     }

@@ -71,7 +71,7 @@ impl Scheduler {
             let barred = self.bars.within(*id, everything).into_iter();
             let barred: u64 =
                 barred.flat_map(|part| self.loose(*id, part)).map(|part| part.len()).sum();
-            let places = runnable.pending.len() + held + runnable.later.len() + barred;
+            let places = runnable.waiting() + held + barred;
             assert_eq!(
                 places,
                 stage.counts().open(),
@@ -81,6 +81,12 @@ impl Scheduler {
                 let watermark = stage.watermark();
                 assert!(piece.end <= watermark, "{id:?}: {last} is granted above the watermark");
             }
+            let waits_alone = !runnable.suspects.is_empty();
+            assert_eq!(
+                self.suspects.contains(&runnable.rank),
+                waits_alone,
+                "{id:?}: listed if and only if some of it wait to run alone"
+            );
             let free = |range: TaskRange| {
                 ranges::overlapping(granted, range).next().is_none()
                     && stage.next_open(range.start) == Some(range.start)
@@ -92,6 +98,12 @@ impl Scheduler {
                 assert!(
                     free(TaskRange::one(index)),
                     "{id:?}: task {index} waits for a retry and is not free"
+                );
+            }
+            for index in runnable.suspects.keys().map(|index| u64::from(*index)) {
+                assert!(
+                    free(TaskRange::one(index)) && stage.is_suspect(index),
+                    "{id:?}: task {index} waits to run alone and is not free, or no suspect"
                 );
             }
         }
@@ -163,6 +175,16 @@ impl Scheduler {
                 self.is_withheld(worker),
                 "{worker:?} is kept from work as the facts say"
             );
+            assert_eq!(shown.alone, machine.is_reserved(), "{worker:?} is shown as it is");
+            if machine.alone {
+                let held: u64 = machine.loads.values().map(|load| load.outstanding).sum();
+                assert_eq!(held, 1, "{worker:?} runs one task alone");
+            }
+            let kept = self.kept_for_suspects == Some(worker);
+            assert!(
+                kept || !machine.kept_for_suspects,
+                "{worker:?} is kept for suspects, beside another"
+            );
             if machine.state == WorkerState::Lost {
                 assert!(machine.loads.is_empty(), "{worker:?} is lost and holds tasks");
             }
@@ -171,6 +193,13 @@ impl Scheduler {
 
     /// No worker has room for something that is pending, unless it is kept free for a wider task.
     fn check_nothing_idles(&self) {
+        if self.kept_for_suspects.is_none() {
+            assert_eq!(
+                self.worker_for_suspects(),
+                None,
+                "suspects wait, and no worker is kept for them"
+            );
+        }
         for (worker, machine) in self.fleet.iter() {
             if !machine.takes_work() || machine.claim.is_some() {
                 continue;

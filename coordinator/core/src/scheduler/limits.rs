@@ -47,10 +47,6 @@ pub const FORGET_AGAIN_MS: u64 = 20;
 /// How long it takes to forget what a clock that jumped ahead made look old, in milliseconds: a day, in which
 /// somebody notices. Where jobs are kept for less than two, half of that.
 pub const FORGET_CATCH_UP_MS: u64 = 24 * 3_600_000;
-/// The wait before the first retry, in milliseconds; it doubles with each.
-pub const BACKOFF_FIRST_MS: u64 = 1_000;
-/// The longest wait before a retry, in milliseconds.
-pub const BACKOFF_LONGEST_MS: u64 = 60_000;
 /// Tasks by which a stage's watermark is written ahead, at least: one record for most stages.
 pub const WATERMARK_STEP_MIN: u64 = 64;
 /// And at most: so many tasks wait for the window after a restart although nobody runs them, and a stage of
@@ -71,3 +67,6 @@ const KILL_MS: u64 = 250;
 pub(super) const fn stop_margin_ms(lease_ms: u64) -> u64 {
     lease_ms / 10 + KILL_MS
 }
+/// Stages, and tasks of each, that are looked at for one that may run alone on a worker: those behind them wait
+/// until the first have run.
+pub const SUSPECT_LOOKS: usize = 64;

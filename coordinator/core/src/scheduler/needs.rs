@@ -87,6 +87,7 @@ impl Scheduler {
         self.stages.insert(id, runnable);
         self.bar_new_stage(cx, id);
         self.sync(cx, id);
+        self.end_early(cx, id);
     }
 
     /// Lets go of what is kept for stages that are over.
@@ -102,6 +103,7 @@ impl Scheduler {
         for stage in over {
             let Some(runnable) = self.stages.remove(&stage) else { continue };
             self.queue.remove(runnable.cpus, runnable.rank);
+            self.suspects.remove(&runnable.rank);
             if let Some(at) = runnable.timer {
                 self.timers.remove(&(at, stage));
                 self.show(cx, Change::Backoff { stage, backoff: None });

@@ -11,6 +11,7 @@ use gridctl_jobs::units::Cpus;
 
 use super::limits::OUTSTANDING_MAX;
 use super::queue::Rank;
+use super::split::Choice;
 use super::{Scheduler, Step};
 
 /// What came of offering a stage to a worker.
@@ -32,15 +33,21 @@ struct Portion {
 impl Scheduler {
     /// Gives out what can be given out, after everything else of a step.
     pub(super) fn dispatch(&mut self, cx: &mut Step<'_>) {
-        while let Some(rank) = self.dirty.stages.pop_first() {
-            self.spread(cx, rank);
-        }
-        while let Some(worker) = self.dirty.workers.pop_first() {
-            self.fill(cx, worker);
+        loop {
+            while let Some(rank) = self.dirty.stages.pop_first() {
+                self.spread(cx, rank);
+            }
+            while let Some(worker) = self.dirty.workers.pop_first() {
+                self.fill(cx, worker);
+            }
+            if !self.keep_for_suspects() {
+                return;
+            }
         }
     }
 
-    /// Spreads a stage over workers with room for it, by what they have free.
+    /// Spreads a stage over workers with room for it, by what they have free. What has failed on one of them goes
+    /// to another, if there is one; else [`fill`](Self::fill) gives it back to that one.
     fn spread(&mut self, cx: &mut Step<'_>, rank: Rank) {
         let mut visited = None;
         while let Some((free, worker)) = self.fleet.freest_below(visited) {
@@ -56,18 +63,21 @@ impl Scheduler {
             }
             self.dirty.workers.insert(worker);
             let share = share(pending, free, self.fleet.ready_free());
-            self.offer(cx, worker, rank, free, share);
+            self.offer(cx, worker, rank, Choice::Picky, free, share);
         }
     }
 
     /// Offers a worker with room what is pending, in order of the queue.
     fn fill(&mut self, cx: &mut Step<'_>, worker: WorkerId) {
         self.unclaim(worker);
-        let Some(machine) = self.fleet.taking(worker) else { return };
+        if self.offer_alone(cx, worker) {
+            return;
+        }
+        let Some(machine) = self.fleet.taking(worker).filter(|m| !m.is_reserved()) else { return };
         let mut usable = machine.free();
         let mut heads = self.queue.heads(machine.cpus);
         while let Some((rank, class)) = heads.pop_first() {
-            let offered = self.offer(cx, worker, rank, usable, u64::MAX);
+            let offered = self.offer(cx, worker, rank, Choice::Any, usable, u64::MAX);
             usable = usable.saturating_sub(offered.reserved);
             if offered.wants_more && self.claim(worker, rank) {
                 return;
@@ -90,6 +100,7 @@ impl Scheduler {
         cx: &mut Step<'_>,
         worker: WorkerId,
         rank: Rank,
+        choice: Choice,
         usable: Cpus,
         lanes_more: u64,
     ) -> Offered {
@@ -102,7 +113,9 @@ impl Scheduler {
         while given < portion.tasks {
             let known = self.state.stage(stage).expect("what runs is in the state");
             let runnable = self.stages.get_mut(&stage).expect("what is pending runs");
-            let Some(cut) = runnable.take(known, worker, portion.tasks - given) else { break };
+            let Some(cut) = runnable.take(known, worker, choice, portion.tasks - given) else {
+                break;
+            };
             given += cut.range.len();
             self.grant(cx, worker, stage, cut, portion.lanes);
         }
@@ -128,7 +141,7 @@ impl Scheduler {
         lanes_more: u64,
     ) -> Option<Portion> {
         let runnable = self.stages.get(&rank.id())?;
-        let machine = self.fleet.taking(worker)?;
+        let machine = self.fleet.taking(worker).filter(|machine| !machine.is_reserved())?;
         let pending = runnable.pending.len();
         let load = machine.load(rank.id());
         if !runnable.may_run_on(machine) {
@@ -142,7 +155,8 @@ impl Scheduler {
         let ahead_of_lanes = load.outstanding - load.active();
         let more = room.min(pending + ahead_of_lanes).min(lanes_more);
         let lanes = load.active() + more;
-        let target = runnable.pace.target(lanes);
+        let target =
+            if runnable.pending.has_singles() { lanes } else { runnable.pace.target(lanes) };
         let unfilled = lanes.saturating_sub(load.outstanding);
         let ahead = share(pending, machine.cpus, self.fleet.ready_cpus()).max(unfilled);
         let wanted = target.saturating_sub(load.outstanding).min(ahead);

@@ -6,6 +6,7 @@ use gridctl_jobs::planted::{Bug, is_on};
 use gridctl_jobs::range::TaskRange;
 
 use super::fleet::Machine;
+use super::split::Manner;
 use super::{Scheduler, Step};
 use crate::activity::{Change, Granted, WorkerActivity, WorkerState};
 use crate::effect::CloseReason;
@@ -83,8 +84,8 @@ impl Scheduler {
         while let Some(worker) = self.dirty.shown.pop_first() {
             let Some(machine) = self.fleet.get(worker) else { continue };
             let (state, cpus, reserved) = (machine.shown_state(), machine.cpus, machine.reserved);
-            let ends_trees = machine.ends_trees;
-            let activity = WorkerActivity { state, cpus, reserved, ends_trees };
+            let (ends_trees, alone) = (machine.ends_trees, machine.is_reserved());
+            let activity = WorkerActivity { state, cpus, reserved, ends_trees, alone };
             if self.activity.workers.get(&worker) != Some(&activity) {
                 self.show(cx, Change::Worker { worker, activity });
             }
@@ -123,20 +124,23 @@ impl Scheduler {
 
     fn lose(&mut self, cx: &mut Step<'_>, worker: WorkerId, why: CloseReason, lease_end: MonoMs) {
         if let Some(session) = self.fleet.session_of(worker) {
-            self.close(cx, session, why);
+            self.close(cx, session, why.clone());
         }
         let dead_by = self.dead_by(lease_end);
         let held = self.release_all(cx, worker);
         self.limit_dying(worker, dead_by);
-        if !is_on(Bug::LostRequeue) {
+        self.unclaim(worker);
+        self.untell(worker);
+        self.fleet.lose(worker);
+        if why == CloseReason::LeaseExpired {
+            self.lose_tasks(cx, worker, held, Some(dead_by));
+        } else {
+            // It is there, only not believed any more; nobody's task has ended it.
             let (stop, finish) =
                 held.into_iter().partition(|(stage, ..)| self.runnable(*stage).stops);
             self.give_out_again(cx, finish);
             self.give_out_later(cx, stop, dead_by);
         }
-        self.unclaim(worker);
-        self.untell(worker);
-        self.fleet.lose(worker);
         self.detach_lost(cx);
         self.dirty.shown.insert(worker);
     }
@@ -148,7 +152,8 @@ impl Scheduler {
         held: Vec<(StageId, TaskRange, Granted)>,
     ) {
         for (stage, range, granted) in held {
-            self.requeue(stage, range, granted.attempt.saturating_add(1));
+            let attempt = granted.attempt.saturating_add(1);
+            self.requeue(cx, stage, range, attempt, Manner::Ahead);
             self.sync(cx, stage);
         }
     }

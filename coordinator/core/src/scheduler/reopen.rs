@@ -133,18 +133,19 @@ impl Scheduler {
             return;
         }
         for part in parts {
-            self.requeue_reopened(stage, part);
+            self.requeue_reopened(cx, stage, part);
         }
         self.sync(cx, stage);
     }
 
     /// Makes reopened tasks of a stage that runs ready, by the numbers of their next attempts.
-    fn requeue_reopened(&mut self, stage: StageId, part: TaskRange) {
+    fn requeue_reopened(&mut self, cx: &mut Step<'_>, stage: StageId, part: TaskRange) {
         let mut from = part.start;
         while from < part.end {
             let Some(known) = self.state.stage(stage) else { return };
             let (attempts, end) = known.same_attempts(TaskRange::new(from, part.end));
-            self.requeue(stage, TaskRange::new(from, end), attempts.saturating_add(1));
+            let (range, attempt) = (TaskRange::new(from, end), attempts.saturating_add(1));
+            self.requeue(cx, stage, range, attempt, super::split::Manner::Ahead);
             from = end;
         }
     }

@@ -13,6 +13,7 @@ use gridctl_jobs::state::{Failure, FailureKind};
 
 use super::limits::{HELD_BACK_MAX, START_TRIES};
 use super::retry::delay_ms;
+use super::split::Manner;
 use super::{Scheduler, Step};
 use crate::activity::{Change, WorkerState};
 use crate::effect::{CloseReason, ToWorker, Violation};
@@ -150,7 +151,9 @@ impl Scheduler {
                 last,
             }),
         );
-        if !last {
+        if last {
+            self.end_early(cx, item.stage);
+        } else {
             self.try_again(cx, item.stage, index, failure);
         }
         self.sync(cx, item.stage);
@@ -158,19 +161,20 @@ impl Scheduler {
     }
 
     /// Puts a failed task where it waits for its next attempt.
-    fn try_again(&mut self, cx: &Step<'_>, stage: StageId, index: u32, failure: &Failure) {
+    fn try_again(&mut self, cx: &mut Step<'_>, stage: StageId, index: u32, failure: &Failure) {
         let known = self.state.stage(stage).expect("what runs is in the state");
         let history = known.history(u64::from(index)).expect("it has just failed");
         let (attempt, spent) = (history.attempts() + 1, history.spent());
-        if failure.kind().is_own() {
-            let delay_ms = delay_ms(self.config.seed, stage, index, spent);
-            let at = MonoMs(cx.now.mono.0.saturating_add(delay_ms));
-            if let Some(runnable) = self.stages.get_mut(&stage) {
-                runnable.later.add(index, at, attempt);
-            }
-        } else {
+        if !failure.kind().is_own() || self.has_failed_enough(stage) {
             // Another worker may start it at once.
-            self.requeue(stage, TaskRange::one(u64::from(index)), attempt);
+            self.requeue(cx, stage, TaskRange::one(u64::from(index)), attempt, Manner::Ahead);
+            return;
+        }
+        if let Some(runnable) = self.stages.get_mut(&stage) {
+            let backoff = runnable.spec().budget.backoff;
+            let delay_ms = delay_ms(self.config.seed, backoff, stage, index, spent);
+            let at = MonoMs(cx.now.mono.0.saturating_add(delay_ms));
+            runnable.later.add(index, at, attempt);
         }
     }
 
@@ -188,8 +192,9 @@ impl Scheduler {
         let history = known.history(u64::from(index));
         let kind = failure.kind();
         if kind.is_own() {
-            return history.map_or(0, crate::state::History::spent)
-                >= spec.retries + u32::from(is_on(Bug::RetriesOffByOne));
+            let spent = history.map_or(0, crate::state::History::spent);
+            let retries = spec.budget.retries + u32::from(is_on(Bug::RetriesOffByOne));
+            return spent >= retries || !spec.budget.is_retried(kind);
         }
         if kind != FailureKind::CouldNotStart {
             return false;
@@ -256,8 +261,7 @@ impl Scheduler {
         if from_holders < range.len()
             && let Some(runnable) = self.stages.get_mut(&stage)
         {
-            runnable.pending.remove(range);
-            runnable.later.remove(range);
+            runnable.forget(range);
         }
     }
 
@@ -301,6 +305,6 @@ fn bounded(failure: &Failure) -> Failure {
     }
 }
 
-fn task_index(index: u64) -> u32 {
+pub(super) fn task_index(index: u64) -> u32 {
     u32::try_from(index).expect("a stage has at most 2^32 tasks")
 }

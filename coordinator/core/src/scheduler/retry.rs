@@ -1,16 +1,17 @@
 //! What becomes of a failed attempt: which budget it is charged to, and how long the task waits.
 //!
-//! Delays double from one second to a minute, less up to half of each by a jitter, so that tasks that failed
-//! together are not tried again together. The jitter is splitmix64 (Steele, Lea, Flood: "Fast splittable
+//! Delays double from the first of the stage's `backoff` to the longest, less up to half of each by a jitter, so
+//! that tasks that failed together are not tried again together. The jitter is splitmix64 (Steele, Lea, Flood: "Fast splittable
 //! pseudorandom number generators", OOPSLA 2014) over the configured seed, the task and its attempt: the
 //! same in every run of the same events.
 
 use std::collections::BTreeMap;
 
+use gridctl_jobs::budget::Backoff;
 use gridctl_jobs::id::StageId;
+use gridctl_jobs::limits::BACKOFF_MS_MAX;
 use gridctl_jobs::range::TaskRange;
 
-use super::limits::{BACKOFF_FIRST_MS, BACKOFF_LONGEST_MS};
 use crate::event::MonoMs;
 
 /// Failed tasks of a stage that wait until they are tried again.
@@ -71,9 +72,16 @@ impl Later {
 }
 
 /// Returns how long a task waits after its `failures`th failure (from 1), in milliseconds.
-pub(super) fn delay_ms(seed: u64, stage: StageId, index: u32, failures: u32) -> u64 {
-    let doublings = failures.saturating_sub(1).min(BACKOFF_LONGEST_MS.ilog2());
-    let longest = (BACKOFF_FIRST_MS << doublings).min(BACKOFF_LONGEST_MS);
+pub(super) fn delay_ms(
+    seed: u64,
+    backoff: Backoff,
+    stage: StageId,
+    index: u32,
+    failures: u32,
+) -> u64 {
+    // More would shift bits out; the first is at least 1, so that the longest was reached before.
+    let doublings = failures.saturating_sub(1).min(BACKOFF_MS_MAX.ilog2());
+    let longest = (backoff.first_ms << doublings).min(backoff.longest_ms);
     let (high, low) = stage.job.0.as_u64_pair();
     let place = u64::from(stage.stage.0) << 32 | u64::from(index);
     let noise = [high, low, place, u64::from(failures)]
@@ -104,16 +112,28 @@ mod tests {
             [(1, 1_000), (2, 2_000), (3, 4_000), (6, 32_000), (7, 60_000), (u32::MAX, 60_000)]
         {
             for index in 0..200 {
-                let delay = delay_ms(3, STAGE, index, failures);
+                let delay = delay_ms(3, Backoff::default(), STAGE, index, failures);
                 assert!((longest / 2..=longest).contains(&delay), "failure {failures}: {delay} ms");
             }
         }
     }
 
     #[test]
+    fn delays_are_those_of_the_stage() {
+        for (first_ms, longest_ms) in
+            [(1, 1), (1, BACKOFF_MS_MAX), (BACKOFF_MS_MAX, BACKOFF_MS_MAX)]
+        {
+            for failures in [1, 2, 40, u32::MAX] {
+                let delay = delay_ms(3, Backoff { first_ms, longest_ms }, STAGE, 0, failures);
+                assert!((first_ms.div_ceil(2)..=longest_ms).contains(&delay), "{delay} ms");
+            }
+        }
+    }
+
+    #[test]
     fn tasks_that_failed_together_are_spread() {
-        let delays =
-            |seed| (0..100).map(|index| delay_ms(seed, STAGE, index, 1)).collect::<Vec<_>>();
+        let delay = |seed, index| delay_ms(seed, Backoff::default(), STAGE, index, 1);
+        let delays = |seed| (0..100).map(|index| delay(seed, index)).collect::<Vec<_>>();
         let different: std::collections::BTreeSet<u64> = delays(3).into_iter().collect();
         assert!(different.len() > 80, "{} different delays", different.len());
         assert_eq!(delays(3), delays(3));

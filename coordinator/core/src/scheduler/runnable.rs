@@ -1,6 +1,6 @@
 //! A stage that runs: its needs have succeeded and some of its tasks are open.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use gridctl_jobs::id::WorkerId;
@@ -13,8 +13,9 @@ use super::limits::{
     BACKLOG_GROWTH, BACKLOG_US, GRANT_ITEM_BYTES_MAX, OUTSTANDING_MAX, PACE_MEMORY_TASKS,
 };
 use super::queue::Rank;
+use super::report::task_index;
 use super::retry::Later;
-use super::split::Pending;
+use super::split::{Choice, Pending};
 use crate::event::MonoMs;
 use crate::state::{Job, Stage};
 
@@ -30,6 +31,8 @@ pub(super) struct Runnable {
     pub(super) stops: bool,
     pub(super) pending: Pending,
     pub(super) later: Later,
+    /// Tasks that wait to run alone on a worker, each with the number of its next attempt.
+    pub(super) suspects: BTreeMap<u32, u32>,
     /// When the timer of `later` is set for.
     pub(super) timer: Option<MonoMs>,
     /// How many tasks workers hold.
@@ -54,6 +57,12 @@ impl Runnable {
     pub(super) fn new(job: &Job, stage: &Stage) -> Self {
         let spec = stage_spec(job.spec(), stage);
         let id = stage.id();
+        let mut pending = Pending::new(stage);
+        let mut suspects = BTreeMap::new();
+        for (index, history) in stage.suspects_in(TaskRange::new(0, stage.counts().total)) {
+            pending.remove(TaskRange::one(index));
+            suspects.insert(task_index(index), history.attempts() + 1);
+        }
         Self {
             rank: Rank {
                 priority: std::cmp::Reverse(job.spec().priority),
@@ -74,8 +83,9 @@ impl Runnable {
             spec: Arc::clone(job.spec()),
             cpus: spec.task.cpus,
             stops: spec.task.on_lost_lease == OnLostLease::Stop,
-            pending: Pending::new(stage),
+            pending,
             later: Later::default(),
+            suspects,
             timer: None,
             granted: 0,
             pace: Pace::default(),
@@ -84,10 +94,34 @@ impl Runnable {
         }
     }
 
+    /// Counts the tasks that nobody holds.
+    pub(super) fn waiting(&self) -> u64 {
+        self.pending.len() + self.later.len() + self.suspects.len() as u64
+    }
+
+    /// Takes tasks out of wherever they wait: they have ended, or somebody turned out to hold them.
+    pub(super) fn forget(&mut self, range: TaskRange) {
+        self.hold_back(range);
+        self.later.remove(range);
+    }
+
+    /// Takes tasks out that are ready to be granted.
+    pub(super) fn hold_back(&mut self, range: TaskRange) {
+        self.pending.remove(range);
+        if !self.suspects.is_empty() {
+            self.suspects.retain(|index, _| !range.contains(u64::from(*index)));
+        }
+    }
+
+    /// Returns what was asked for of it.
+    pub(super) fn spec(&self) -> &StageSpec {
+        let place = usize::try_from(self.rank.stage.0).expect("a job has at most 1,024 stages");
+        &self.spec.stages[place]
+    }
+
     /// Returns the items of the stage.
     pub(super) fn items(&self) -> &Items {
-        let place = usize::try_from(self.rank.stage.0).expect("a job has at most 1,024 stages");
-        &self.spec.stages[place].items
+        &self.spec().items
     }
 
     /// Says whether any of its tasks may run on a worker like this.
@@ -100,12 +134,13 @@ impl Runnable {
         &mut self,
         stage: &Stage,
         worker: WorkerId,
+        choice: Choice,
         max: u64,
     ) -> Option<super::split::Cut> {
         let spec = Arc::clone(&self.spec);
         let place = usize::try_from(self.rank.stage.0).expect("a job has at most 1,024 stages");
         let items = &spec.stages[place].items;
-        self.pending.take(stage, worker, max, |range| fitting(items, range))
+        self.pending.take(stage, worker, choice, max, |range| fitting(items, range))
     }
 }
 

@@ -23,9 +23,40 @@ pub(super) struct Pending {
     cursor: u64,
     taken: TaskSet,
     fresh: u64,
-    /// What is given out again, by the workers that it must not go to.
-    again: BTreeMap<Vec<WorkerId>, BTreeMap<u64, Again>>,
+    /// What is given out again, by who may take it and how.
+    again: BTreeMap<Terms, BTreeMap<u64, Again>>,
     again_tasks: u64,
+    /// How many of those are to be given out [`Manner::Singly`].
+    singly_tasks: u64,
+}
+
+/// How tasks are given out.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(super) enum Manner {
+    /// Those that were lost with a worker: none ahead of when it can begin, so that if the next worker is lost as
+    /// well it is known which of them ran.
+    Singly,
+    /// As many as keep a worker busy for a while.
+    Ahead,
+}
+
+/// Who may take tasks that are given out again.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+struct Terms {
+    manner: Manner,
+    /// Those that could not start them.
+    not_on: Vec<WorkerId>,
+    /// The one on which they failed last: only where no other is free.
+    rather_not_on: Option<WorkerId>,
+}
+
+/// Whether tasks may go where they have just failed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Choice {
+    /// Others may be free.
+    Picky,
+    /// No other was.
+    Any,
 }
 
 /// Tasks to give out with the same attempt number.
@@ -58,7 +89,13 @@ impl Pending {
             fresh,
             again: BTreeMap::new(),
             again_tasks: 0,
+            singly_tasks: 0,
         }
+    }
+
+    /// Says whether some of it is to be given out [`Manner::Singly`].
+    pub(super) const fn has_singles(&self) -> bool {
+        self.singly_tasks > 0
     }
 
     /// Counts the tasks that can be given out.
@@ -68,7 +105,7 @@ impl Pending {
 
     /// Says whether some of it may go to a worker.
     pub(super) fn has_for(&self, worker: WorkerId) -> bool {
-        self.fresh > 0 || self.again.keys().any(|not_on| !not_on.contains(&worker))
+        self.fresh > 0 || self.again.keys().any(|terms| !terms.not_on.contains(&worker))
     }
 
     /// Takes up to `max` tasks in a row for a worker, those given out again first; `fitting` bounds a
@@ -77,22 +114,35 @@ impl Pending {
         &mut self,
         stage: &Stage,
         worker: WorkerId,
+        choice: Choice,
         max: u64,
         fitting: impl Fn(TaskRange) -> u64,
     ) -> Option<Cut> {
-        self.take_again(worker, max, &fitting)
+        self.take_again(worker, choice, max, &fitting)
             .or_else(|| self.take_fresh(stage, worker, max, &fitting))
     }
 
     /// Puts tasks in, to be given out before the fresh ones.
-    pub(super) fn put_back(&mut self, stage: &Stage, range: TaskRange, attempt: u32) {
+    pub(super) fn put_back(
+        &mut self,
+        stage: &Stage,
+        range: TaskRange,
+        attempt: u32,
+        manner: Manner,
+    ) {
+        let anywhere = Terms { manner, not_on: Vec::new(), rather_not_on: None };
         let mut from = range.start;
-        for (index, history) in stage.unstartable_in(range) {
-            self.add_again(Vec::new(), TaskRange::new(from, index), attempt);
-            self.add_again(history.could_not_start().to_vec(), TaskRange::one(index), attempt);
+        for (index, history) in stage.histories(range) {
+            self.add_again(anywhere.clone(), TaskRange::new(from, index), attempt);
+            let terms = Terms {
+                manner,
+                not_on: history.could_not_start().to_vec(),
+                rather_not_on: history.last_attempt().map(|attempt| attempt.worker),
+            };
+            self.add_again(terms, TaskRange::one(index), attempt);
             from = index + 1;
         }
-        self.add_again(Vec::new(), TaskRange::new(from, range.end), attempt);
+        self.add_again(anywhere, TaskRange::new(from, range.end), attempt);
     }
 
     /// Takes tasks out wherever they are: they have ended, or somebody turned out to hold them.
@@ -100,8 +150,12 @@ impl Pending {
         let above = range.intersect(TaskRange::new(self.cursor, self.count));
         self.fresh -= self.taken.insert(above);
         let mut removed = 0;
-        for pieces in self.again.values_mut() {
-            removed += ranges::carve(pieces, range).iter().map(|(part, _)| part.len()).sum::<u64>();
+        for (terms, pieces) in &mut self.again {
+            let gone: u64 = ranges::carve(pieces, range).iter().map(|(part, _)| part.len()).sum();
+            removed += gone;
+            if terms.manner == Manner::Singly {
+                self.singly_tasks -= gone;
+            }
         }
         if removed > 0 {
             self.again_tasks -= removed;
@@ -113,10 +167,10 @@ impl Pending {
     pub(super) fn check_invariants(&self, owns: impl Fn(TaskRange) -> bool) {
         let span = TaskRange::new(self.cursor, self.count);
         assert_eq!(self.fresh, span.len() - self.taken.count_in(span), "fresh tasks, counted anew");
-        let mut again = 0;
-        for (not_on, pieces) in &self.again {
+        let (mut again, mut singly) = (0, 0);
+        for (terms, pieces) in &self.again {
             ranges::check(pieces, "given out again");
-            assert!(!pieces.is_empty(), "an empty group for {not_on:?}");
+            assert!(!pieces.is_empty(), "an empty group for {terms:?}");
             for (start, piece) in pieces {
                 let range = TaskRange::new(*start, piece.end);
                 assert!(owns(range), "{range} is to be given out again and is not free");
@@ -127,19 +181,26 @@ impl Pending {
                     "{range} is fresh and to be given out again"
                 );
                 again += range.len();
+                singly += if terms.manner == Manner::Singly { range.len() } else { 0 };
             }
         }
+        assert_eq!(singly, self.singly_tasks, "tasks to be given out singly, counted anew");
         assert_eq!(again, self.again_tasks, "tasks to be given out again, counted anew");
     }
 
     fn take_again(
         &mut self,
         worker: WorkerId,
+        choice: Choice,
         max: u64,
         fitting: &impl Fn(TaskRange) -> u64,
     ) -> Option<Cut> {
-        let (not_on, pieces) =
-            self.again.iter_mut().find(|(not_on, _)| !not_on.contains(&worker))?;
+        let is_for = |terms: &Terms| {
+            let rather_not = terms.rather_not_on == Some(worker) && choice == Choice::Picky;
+            !terms.not_on.contains(&worker) && !rather_not
+        };
+        let (terms, pieces) = self.again.iter_mut().find(|(terms, _)| is_for(terms))?;
+        let singly = terms.manner == Manner::Singly;
         let (start, piece) = pieces.pop_first().expect("a group is never empty");
         let end = piece.end.min(start.saturating_add(max));
         let end = start + fitting(TaskRange::new(start, end)).clamp(1, end - start);
@@ -147,10 +208,11 @@ impl Pending {
             pieces.insert(end, piece);
         }
         if pieces.is_empty() {
-            let not_on = not_on.clone();
-            self.again.remove(&not_on);
+            let terms = terms.clone();
+            self.again.remove(&terms);
         }
         self.again_tasks -= end - start;
+        self.singly_tasks -= if singly { end - start } else { 0 };
         Some(Cut { range: TaskRange::new(start, end), attempt: piece.attempt })
     }
 
@@ -173,7 +235,7 @@ impl Pending {
                 range.end = if index == start { start + 1 } else { index };
                 if index == start && history.could_not_start().contains(&worker) {
                     self.advance_to(range.end, 1);
-                    self.put_back(stage, range, attempt);
+                    self.put_back(stage, range, attempt, Manner::Ahead);
                     continue;
                 }
             }
@@ -192,12 +254,13 @@ impl Pending {
         }
     }
 
-    fn add_again(&mut self, not_on: Vec<WorkerId>, range: TaskRange, attempt: u32) {
+    fn add_again(&mut self, terms: Terms, range: TaskRange, attempt: u32) {
         if range.is_empty() {
             return;
         }
         self.again_tasks += range.len();
-        let pieces = self.again.entry(not_on).or_default();
+        self.singly_tasks += if terms.manner == Manner::Singly { range.len() } else { 0 };
+        let pieces = self.again.entry(terms).or_default();
         let mut start = range.start;
         let mut end = range.end;
         if let Some((before, piece)) = pieces.range(..start).next_back().map(|(s, p)| (*s, *p))

@@ -7,6 +7,7 @@ use gridctl_jobs::units::Cpus;
 
 use super::fleet::TakingBack;
 use super::limits::{TAKE_BACK_LOOKS, TAKE_BACK_WORTH_US};
+use super::split::Manner;
 use super::{Scheduler, Step};
 use crate::effect::ToWorker;
 
@@ -32,7 +33,7 @@ impl Scheduler {
             let everything = TaskRange::new(0, u64::MAX);
             for (part, granted) in self.pieces_of(victim, stage, everything, token) {
                 self.release(cx, stage, part);
-                self.requeue(stage, part, granted.attempt);
+                self.requeue(cx, stage, part, granted.attempt, Manner::Ahead);
             }
             self.sync(cx, stage);
         }

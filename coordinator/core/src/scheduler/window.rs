@@ -123,7 +123,7 @@ impl Scheduler {
         let everything = TaskRange::new(0, u64::MAX);
         for part in self.bars.within(stage, everything) {
             if let Some(runnable) = self.stages.get_mut(&stage) {
-                runnable.pending.remove(part);
+                runnable.hold_back(part);
             }
         }
     }
@@ -271,7 +271,8 @@ impl Scheduler {
             due.push(task);
         }
         for (index, attempt) in due {
-            self.requeue(stage, TaskRange::one(index), attempt);
+            let range = TaskRange::one(index);
+            self.requeue(cx, stage, range, attempt, super::split::Manner::Ahead);
         }
         self.sync(cx, stage);
     }

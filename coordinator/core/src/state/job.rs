@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::stage::{Counts, Stage};
 use super::stage_id;
-use crate::fact::{Digest, JobSubmitted, TaskFailed};
+use crate::fact::{Digest, JobSubmitted, TaskFailed, TaskLost};
 
 /// A job: what was asked for, and how far it has come.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
@@ -38,7 +38,7 @@ impl Job {
             .stages
             .iter()
             .enumerate()
-            .map(|(index, spec)| Stage::new(stage_id(submitted.id, index), spec.items.count()))
+            .map(|(index, spec)| Stage::new(stage_id(submitted.id, index), spec))
             .collect();
         let counts = stages.iter().fold(Counts::default(), |sum, stage| sum.plus(stage.counts()));
         Self {
@@ -128,6 +128,15 @@ impl Job {
         let history = self.stage(failed.stage.stage).and_then(|stage| stage.history(index));
         if history.is_some_and(|history| history.last() == failed.token) {
             self.last_failure = Some((failed.stage.stage, index));
+        }
+    }
+
+    /// Remembers a loss that was just applied, unless it was one that no longer counts.
+    pub(super) fn note_loss(&mut self, lost: &TaskLost) {
+        let index = u64::from(lost.index);
+        let history = self.stage(lost.stage.stage).and_then(|stage| stage.history(index));
+        if history.is_some_and(|history| history.last_lost() == lost.token) {
+            self.last_failure = Some((lost.stage.stage, index));
         }
     }
 

@@ -4,11 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use gridctl_jobs::id::{StageId, StageIndex, Token, WorkerId};
 use gridctl_jobs::range::TaskRange;
+use gridctl_jobs::spec::StageSpec;
 use gridctl_jobs::units::WallMs;
 use serde::{Deserialize, Serialize};
 
 use super::task::History;
-use crate::fact::{Begun, Kept, RangeDone, Span, TaskDone, TaskFailed};
+use crate::fact::{Begun, Kept, RangeDone, Span, TaskDone, TaskFailed, TaskLost};
 use crate::ranges::{self, Piece};
 use crate::set::TaskSet;
 
@@ -28,8 +29,17 @@ pub struct Stage {
     skipped: Option<Skipped>,
     counts: Counts,
     histories: BTreeMap<u32, History>,
+    /// Tasks that never began, since too many others have failed.
+    left_out: TaskSet,
+    ended_early: Option<EndedEarly>,
+    /// How many of the failed tasks do not count towards `max_failures` any more.
+    failures_forgiven: u64,
     /// Open tasks that some worker could not start.
     unstartable: BTreeSet<u32>,
+    /// Open tasks with which so many workers were lost that they run alone from now on.
+    suspects: BTreeSet<u32>,
+    /// How many losses that takes.
+    alone_after_losses: u32,
     /// Done tasks that left something behind.
     kept: BTreeMap<u32, DoneTask>,
     /// Who did what, when.
@@ -62,6 +72,15 @@ pub struct Skipped {
     /// The stage that it needs and that did not succeed.
     pub because: StageIndex,
     /// When that was known.
+    pub at: WallMs,
+}
+
+/// Why what had not begun of a stage never will.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct EndedEarly {
+    /// How many of its tasks had failed for good.
+    pub failed: u64,
+    /// When that was too many.
     pub at: WallMs,
 }
 
@@ -129,7 +148,8 @@ impl Counts {
 }
 
 impl Stage {
-    pub(super) fn new(id: StageId, count: u64) -> Self {
+    pub(super) fn new(id: StageId, spec: &StageSpec) -> Self {
+        let count = spec.items.count();
         Self {
             id,
             done: TaskSet::default(),
@@ -138,7 +158,12 @@ impl Stage {
             skipped: None,
             counts: Counts { total: count, ..Counts::default() },
             histories: BTreeMap::new(),
+            left_out: TaskSet::default(),
+            ended_early: None,
+            failures_forgiven: 0,
             unstartable: BTreeSet::new(),
+            suspects: BTreeSet::new(),
+            alone_after_losses: spec.budget.alone_after_losses(),
             kept: BTreeMap::new(),
             records: BTreeMap::new(),
             fences: BTreeMap::new(),
@@ -162,6 +187,16 @@ impl Stage {
         self.skipped
     }
 
+    /// Returns why what had not begun of it was skipped, if it was.
+    pub const fn ended_early(&self) -> Option<EndedEarly> {
+        self.ended_early
+    }
+
+    /// Counts the tasks that have failed for good since somebody last had some of it run again.
+    pub(crate) const fn failures(&self) -> u64 {
+        self.counts.failed - self.failures_forgiven
+    }
+
     /// Says whether every task is done.
     pub const fn has_succeeded(&self) -> bool {
         self.counts.done == self.counts.total
@@ -169,7 +204,8 @@ impl Stage {
 
     /// Says whether some task will never be done, so that what needs the stage cannot run.
     pub const fn cannot_succeed(&self) -> bool {
-        self.counts.failed + self.counts.cancelled > 0 || self.skipped.is_some()
+        self.counts.failed + self.counts.cancelled + self.counts.skipped > 0
+            || self.skipped.is_some()
     }
 
     /// Says whether something may still become of a task.
@@ -179,6 +215,7 @@ impl Stage {
             && !self.done.contains(index)
             && !self.failed.contains(index)
             && !self.cancelled.contains(index)
+            && !self.left_out.contains(index)
     }
 
     /// Returns the task from which on nothing was ever granted.
@@ -244,6 +281,7 @@ impl Stage {
             && self.done.count_in(range) == 0
             && self.failed.count_in(range) == 0
             && self.cancelled.count_in(range) == 0
+            && self.left_out.count_in(range) == 0
             && self.histories(range).next().is_none()
             && ranges::overlapping(&self.fences, range).next().is_none();
         if plain {
@@ -268,13 +306,13 @@ impl Stage {
         (index < self.counts.total).then_some(index)
     }
 
-    /// Returns the first index at or above `from` that is neither done, failed nor cancelled; it may lie
-    /// past the end.
+    /// Returns the first index at or above `from` that is neither done, failed, cancelled nor left out; it may
+    /// lie past the end.
     pub(crate) fn next_unsettled(&self, from: u64) -> u64 {
         let mut index = from;
         loop {
-            let next =
-                self.cancelled.next_absent(self.failed.next_absent(self.done.next_absent(index)));
+            let sets = [&self.done, &self.failed, &self.cancelled, &self.left_out];
+            let next = sets.into_iter().fold(index, |index, set| set.next_absent(index));
             if next == index {
                 return index;
             }
@@ -284,17 +322,35 @@ impl Stage {
 
     /// Lists the open tasks of a range that some worker could not start.
     pub(crate) fn unstartable_in(&self, range: TaskRange) -> impl Iterator<Item = (u64, &History)> {
+        self.marked_in(&self.unstartable, range)
+    }
+
+    /// Lists the open tasks of a range that run alone on their worker: too many were lost with them.
+    pub(crate) fn suspects_in(&self, range: TaskRange) -> impl Iterator<Item = (u64, &History)> {
+        self.marked_in(&self.suspects, range)
+    }
+
+    /// Says whether an open task runs alone on its worker.
+    pub(crate) fn is_suspect(&self, index: u64) -> bool {
+        u32::try_from(index).is_ok_and(|index| self.suspects.contains(&index))
+    }
+
+    fn marked_in<'a>(
+        &'a self,
+        marks: &'a BTreeSet<u32>,
+        range: TaskRange,
+    ) -> impl Iterator<Item = (u64, &'a History)> {
         let first = u32::try_from(range.start).ok();
         first
             .into_iter()
-            .flat_map(|first| self.unstartable.range(first..))
+            .flat_map(|first| marks.range(first..))
             .take_while(move |index| u64::from(**index) < range.end)
             .filter_map(|index| Some((u64::from(*index), self.histories.get(index)?)))
     }
 
     /// Returns the first task above the open one `start` that is not open, or the end.
     pub(crate) fn open_until(&self, start: u64) -> u64 {
-        [&self.done, &self.failed, &self.cancelled]
+        [&self.done, &self.failed, &self.cancelled, &self.left_out]
             .into_iter()
             .filter_map(|set| set.next_in(start))
             .fold(self.counts.total, u64::min)
@@ -305,6 +361,7 @@ impl Stage {
         let mut settled = self.done.clone();
         settled.insert_all(&self.failed);
         settled.insert_all(&self.cancelled);
+        settled.insert_all(&self.left_out);
         settled
     }
 
@@ -318,6 +375,10 @@ impl Stage {
 
     pub(crate) const fn cancelled(&self) -> &TaskSet {
         &self.cancelled
+    }
+
+    pub(crate) const fn left_out(&self) -> &TaskSet {
+        &self.left_out
     }
 
     /// Leaves out of an open run the tasks with a token at or above `token`.
@@ -347,7 +408,7 @@ impl Stage {
     pub(super) fn apply_range_done(&mut self, fact: &RangeDone) {
         for part in self.committable(fact.range, fact.token) {
             self.counts.done += self.done.insert(part);
-            self.forget_unstartable(part);
+            self.forget_marks(part);
             self.add_record(part, fact.worker, fact.attempt, fact.span);
         }
     }
@@ -358,7 +419,7 @@ impl Stage {
             return;
         }
         self.counts.done += self.done.insert(TaskRange::one(index));
-        self.unstartable.remove(&fact.index);
+        self.forget_marks(TaskRange::one(index));
         self.kept.insert(fact.index, DoneTask { token: fact.token, kept: fact.kept });
         self.add_record(TaskRange::one(index), fact.worker, fact.attempt, fact.span);
     }
@@ -372,7 +433,7 @@ impl Stage {
         history.add(fact);
         if fact.last {
             self.counts.failed += self.failed.insert(TaskRange::one(index));
-            self.unstartable.remove(&fact.index);
+            self.forget_marks(TaskRange::one(index));
         } else if !history.could_not_start().is_empty() {
             self.unstartable.insert(fact.index);
         }
@@ -382,11 +443,44 @@ impl Stage {
         self.watermark = self.watermark.max(below.min(self.counts.total));
     }
 
+    pub(super) fn apply_task_lost(&mut self, fact: &TaskLost) {
+        let index = u64::from(fact.index);
+        let known = self.history(index).map_or(Token::default(), History::last_lost);
+        if !self.is_open(index) || self.last_token(index).max(known) >= fact.token {
+            return;
+        }
+        let history = self.histories.entry(fact.index).or_default();
+        history.lose(fact);
+        if fact.last {
+            self.counts.failed += self.failed.insert(TaskRange::one(index));
+            self.forget_marks(TaskRange::one(index));
+        } else if history.losses() >= self.alone_after_losses {
+            self.suspects.insert(fact.index);
+        }
+    }
+
     pub(super) fn apply_skipped(&mut self, because: StageIndex, at: WallMs) {
         if self.skipped.is_none() {
-            self.counts.skipped = self.counts.open();
+            self.counts.skipped += self.counts.open();
             self.unstartable.clear();
+            self.suspects.clear();
             self.skipped = Some(Skipped { because, at });
+        }
+    }
+
+    pub(super) fn apply_left_out(
+        &mut self,
+        range: TaskRange,
+        fence: Token,
+        failed: u64,
+        at: WallMs,
+    ) {
+        let range = range.intersect(TaskRange::new(0, self.counts.total));
+        for part in self.committable(range, fence) {
+            self.counts.skipped += self.left_out.insert(part);
+            self.forget_marks(part);
+            ranges::put(&mut self.fences, part.start, Fence { end: part.end, token: fence });
+            self.ended_early.get_or_insert(EndedEarly { failed, at });
         }
     }
 
@@ -394,7 +488,7 @@ impl Stage {
         let range = range.intersect(TaskRange::new(0, self.counts.total));
         for part in self.committable(range, fence) {
             self.counts.cancelled += self.cancelled.insert(part);
-            self.forget_unstartable(part);
+            self.forget_marks(part);
             ranges::put(&mut self.fences, part.start, Fence { end: part.end, token: fence });
             for began in begun {
                 self.note_attempts(began.range.intersect(part), began.attempt);
@@ -402,12 +496,15 @@ impl Stage {
         }
     }
 
-    fn forget_unstartable(&mut self, range: TaskRange) {
+    /// Forgets what was noted of open tasks: they have ended.
+    fn forget_marks(&mut self, range: TaskRange) {
         let inside = |index: &u32| range.contains(u64::from(*index));
-        while let Ok(first) = u32::try_from(range.start)
-            && let Some(index) = self.unstartable.range(first..).next().copied().filter(inside)
-        {
-            self.unstartable.remove(&index);
+        for marks in [&mut self.unstartable, &mut self.suspects] {
+            while let Ok(first) = u32::try_from(range.start)
+                && let Some(index) = marks.range(first..).next().copied().filter(inside)
+            {
+                marks.remove(&index);
+            }
         }
     }
 
@@ -442,6 +539,27 @@ impl Stage {
                 && self.failed.is_disjoint(&self.cancelled),
             "{id:?}: a task has ended in two ways"
         );
+        assert!(
+            [&self.done, &self.failed, &self.cancelled]
+                .into_iter()
+                .all(|ended| ended.is_disjoint(&self.left_out)),
+            "{id:?}: a task has ended and was left out"
+        );
+        assert_eq!(
+            self.left_out.len() > 0,
+            self.ended_early.is_some(),
+            "{id:?}: tasks are left out if and only if it ended early"
+        );
+        if self.skipped.is_none() {
+            assert_eq!(
+                self.left_out.recount(),
+                self.counts.skipped,
+                "{id:?}: skipped, counted anew"
+            );
+        }
+        for index in self.unstartable.iter().chain(&self.suspects) {
+            assert!(self.is_open(u64::from(*index)), "{id:?}: task {index} is marked and not open");
+        }
         let recorded: u64 = self.records.iter().map(|(start, record)| record.end - start).sum();
         assert_eq!(recorded, self.counts.done, "{id:?}: every done task has a record");
         for index in self.kept.keys() {

@@ -4,7 +4,7 @@ use gridctl_jobs::id::{Token, WorkerId};
 use gridctl_jobs::state::{Failure, FailureKind};
 use serde::{Deserialize, Serialize};
 
-use crate::fact::{Kept, Span, TaskFailed};
+use crate::fact::{Kept, Span, TaskFailed, TaskLost};
 
 /// How many failed attempts of a task are kept with their output.
 pub const FAILED_ATTEMPTS_KEPT: usize = 3;
@@ -22,6 +22,10 @@ pub struct History {
     could_not_start: Vec<WorkerId>,
     /// The last [`FAILED_ATTEMPTS_KEPT`], oldest first.
     failed: Vec<FailedAttempt>,
+    /// How many workers were lost with it.
+    losses: u32,
+    /// The last of these attempts.
+    lost: Option<FailedAttempt>,
 }
 
 /// An attempt that did not succeed.
@@ -62,7 +66,22 @@ impl History {
         &self.could_not_start
     }
 
-    /// Lists the last failed attempts, oldest first.
+    /// Counts the workers that were lost while they may have been running it.
+    pub const fn losses(&self) -> u32 {
+        self.losses
+    }
+
+    /// Returns the token of the last attempt that was lost with its worker.
+    pub fn last_lost(&self) -> Token {
+        self.lost.as_ref().map_or(Token::default(), |lost| lost.token)
+    }
+
+    /// Returns the last attempt that did not succeed, be it that it failed or that it was lost.
+    pub fn last_attempt(&self) -> Option<&FailedAttempt> {
+        self.failed.iter().chain(&self.lost).max_by_key(|attempt| attempt.token)
+    }
+
+    /// Lists the last failed attempts, oldest first; lost ones, which left nothing behind, are not among them.
     pub fn failed(&self) -> &[FailedAttempt] {
         &self.failed
     }
@@ -70,7 +89,21 @@ impl History {
     /// Forgets what was spent, not what happened.
     pub(super) fn begin_anew(&mut self) {
         self.spent = 0;
+        self.losses = 0;
         self.could_not_start.clear();
+    }
+
+    pub(super) fn lose(&mut self, fact: &TaskLost) {
+        self.attempts = self.attempts.max(fact.attempt);
+        self.losses += 1;
+        self.lost = Some(FailedAttempt {
+            attempt: fact.attempt,
+            token: fact.token,
+            worker: fact.worker,
+            span: fact.span,
+            failure: Failure::WorkerLost { losses: self.losses, alone: fact.alone },
+            kept: None,
+        });
     }
 
     pub(super) fn add(&mut self, fact: &TaskFailed) {

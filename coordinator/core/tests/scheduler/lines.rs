@@ -72,6 +72,15 @@ pub(crate) fn fact(world: &World, fact: &Fact) -> String {
         Fact::TasksCancelled { stage, range, fence, .. } => {
             format!("cancelled {} fence {}", tasks(world, *stage, *range), token(*fence))
         }
+        Fact::TaskLost(lost) => {
+            let range = TaskRange::one(u64::from(lost.index));
+            let alone = if lost.alone { " alone" } else { "" };
+            let last = if lost.last { " for good" } else { "" };
+            format!("lost {} with w{}{alone}{last}", tasks(world, lost.stage, range), lost.worker.0)
+        }
+        Fact::TasksSkipped { stage, range, failed, .. } => {
+            format!("left out {} after {failed} failures", tasks(world, *stage, *range))
+        }
         Fact::JobEnded { job, state, .. } => format!("job {} {state}", number(world, *job)),
         Fact::TokenCreated(created) => format!("token {}", created.token.0),
         Fact::TokenRevoked { token, .. } => format!("token {} revoked", token.0),

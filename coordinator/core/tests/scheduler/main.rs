@@ -8,6 +8,7 @@ mod admission;
 mod adopting;
 mod cancelling;
 mod draining;
+mod ending_early;
 mod enrolling;
 mod explaining;
 mod folding;
@@ -16,6 +17,7 @@ mod granting;
 mod jobs_ending;
 mod leases;
 mod lines;
+mod losing;
 mod needs;
 #[cfg(feature = "planted-bugs")]
 mod planted;

@@ -1,9 +1,11 @@
 //! Failures, budgets and backoff.
 
-use gridctl_jobs::state::{Failure, JobState, TaskState};
+use gridctl_core::event::Event;
+use gridctl_jobs::budget::Backoff;
+use gridctl_jobs::state::{Failure, FailureKind, JobState, TaskState};
 use gridctl_jobs::units::Cpus;
 
-use crate::specs::{job, retries, stage, tasks};
+use crate::specs::{budget, job, retries, stage, tasks};
 use crate::world::{World, could_not_start, exit, nth, range};
 
 #[test]
@@ -140,7 +142,7 @@ fn attempts_are_counted_on_after_a_restart() {
         world.granted().into_iter().map(|(_, tasks, attempt)| (tasks, attempt)).collect();
     assert_eq!(
         granted,
-        [("1/main 0".to_owned(), 1), ("1/main 1".to_owned(), 2), ("1/main 2..4".to_owned(), 1)]
+        [("1/main 0".to_owned(), 1), ("1/main 2..4".to_owned(), 1), ("1/main 1".to_owned(), 2)]
     );
 }
 
@@ -168,4 +170,52 @@ fn a_task_that_was_preempted_runs_again_without_spending_retries() {
     assert_eq!(world.stage(main).history(0).unwrap().spent(), 0);
     world.done(main, range(0, 1), 1);
     assert_eq!(world.job_state(main.job), JobState::Done);
+}
+
+#[test]
+fn failures_that_are_not_to_be_retried_are_for_good_at_once() {
+    let mut world = World::new();
+    world.worker(Cpus::whole(1));
+    let only = |stage| budget(|budget| budget.retry_on = [FailureKind::Signal].into(), stage);
+    let main = nth(world.submit(job([only(retries(9, stage("main", 2)))])), 0);
+    world.failed(main, 0, exit(1));
+    assert_eq!(world.recorded(), ["failed 1/main 0 exit 1 for good"]);
+    world.failed(main, 1, Failure::Signal { signal: 9 });
+    assert_eq!(world.recorded(), ["failed 1/main 1 signal 9"]);
+}
+
+#[test]
+fn the_wait_is_that_of_the_stage() {
+    let mut world = World::new();
+    world.worker(Cpus::whole(1));
+    let backoff = Backoff { first_ms: 100, longest_ms: 150 };
+    let main = budget(|budget| budget.backoff = backoff, retries(9, stage("main", 1)));
+    let main = nth(world.submit(job([main])), 0);
+    for bounds in [50..=100, 75..=150, 75..=150] {
+        world.failed(main, 0, exit(1));
+        let wait = world.core.next_deadline().unwrap().0 - world.now.mono.0;
+        assert!(bounds.contains(&wait), "{wait} ms");
+        world.pass(wait);
+    }
+}
+
+#[test]
+fn a_retry_prefers_another_worker() {
+    let mut world = World::new();
+    let (first, second) = (world.worker(Cpus::whole(1)), world.worker(Cpus::whole(2)));
+    let main = nth(world.submit(job([retries(9, stage("main", 1))])), 0);
+    let mut holder = world.grant_of(main, 0).0;
+    assert_eq!(holder, second);
+    for _ in 0..4 {
+        world.failed(main, 0, exit(1));
+        world.pass(60_000);
+        let before = std::mem::replace(&mut holder, world.grant_of(main, 0).0);
+        assert_ne!(before, holder, "the other one is free");
+    }
+    world.step(Event::Goodbye { session: world.session(first) });
+    world.step(Event::Goodbye { session: world.session(second) });
+    world.hello(holder, Cpus::whole(1), Vec::new());
+    world.failed(main, 0, exit(1));
+    world.pass(60_000);
+    assert_eq!(world.granted().len(), 1, "where there is no other it is this one");
 }

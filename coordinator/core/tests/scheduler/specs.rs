@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use gridctl_jobs::budget::Budget;
 use gridctl_jobs::id::StageIndex;
 use gridctl_jobs::spec::{
     Args, ItemList, Items, JobSpec, Keep, Numbers, OnLostLease, Run, StageSpec, Stdin, TaskTemplate,
@@ -21,7 +22,7 @@ pub(crate) fn stage(name: &str, tasks: u64) -> StageSpec {
         name: name.to_owned(),
         items: Items::Numbers(numbers),
         needs: Vec::new(),
-        retries: 0,
+        budget: Budget::default(),
         task: Arc::new(template(Cpus::ONE)),
     }
 }
@@ -36,7 +37,12 @@ pub(crate) fn needs(stages: impl IntoIterator<Item = u32>, stage: StageSpec) -> 
 }
 
 pub(crate) fn retries(retries: u32, stage: StageSpec) -> StageSpec {
-    StageSpec { retries, ..stage }
+    budget(|budget| budget.retries = retries, stage)
+}
+
+pub(crate) fn budget(change: impl FnOnce(&mut Budget), mut stage: StageSpec) -> StageSpec {
+    change(&mut stage.budget);
+    stage
 }
 
 pub(crate) fn cpus(cpus: Cpus, stage: StageSpec) -> StageSpec {

@@ -56,7 +56,7 @@ fn a_restart_in_the_margin_still_waits_for_the_lost_worker() {
     world.pass(LEASE_MS + MARGIN_MS - 1);
     assert_eq!(world.granted(), []);
     world.pass(1);
-    assert_eq!(world.granted(), [(two.0, "1/main 0".to_owned(), 1)]);
+    assert_eq!(world.granted(), [(two.0, "1/main 0".to_owned(), 2)]);
 }
 
 #[test]

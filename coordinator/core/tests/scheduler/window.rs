@@ -48,7 +48,7 @@ fn who_left_or_was_lost_before_the_restart_is_not_waited_for() {
     world.expire(workers[1]);
     world.restart();
     world.hello(workers[0], Cpus::whole(1), Vec::new());
-    assert_eq!(world.granted(), [(1, "1/main 0".to_owned(), 1)]);
+    assert_eq!(world.granted(), [(1, "1/main 0".to_owned(), 2)]);
 }
 
 #[test]

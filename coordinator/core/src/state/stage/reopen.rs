@@ -19,10 +19,15 @@ impl Stage {
         self.attempted_at(index).max(told)
     }
 
-    /// Lists the tasks of a range that a retry reopens: those that failed or were cancelled, with `done_too`
-    /// all that have ended otherwise than by being skipped.
+    /// Lists the tasks of a range that a retry reopens: those that failed, were cancelled or never began since too
+    /// many others had failed, with `done_too` all that have ended otherwise than by the skipping of the stage.
     pub(crate) fn reopenable(&self, range: TaskRange, done_too: bool) -> Vec<TaskRange> {
-        let ended = [Some(&self.failed), Some(&self.cancelled), done_too.then_some(&self.done)];
+        let ended = [
+            Some(&self.failed),
+            Some(&self.cancelled),
+            Some(&self.left_out),
+            done_too.then_some(&self.done),
+        ];
         let next_ended = |from| ended.iter().flatten().filter_map(|set| set.next_in(from)).min();
         let mut parts = Vec::new();
         let mut from = range.start;
@@ -73,16 +78,24 @@ impl Stage {
         for part in self.reopenable(range, done_too) {
             self.split_at_tokens(part, fence, &mut parts);
         }
+        let any = !parts.is_empty();
         for part in parts {
             self.reopen(part);
             if !is_on(Bug::RetryWithoutFence) {
                 ranges::put(&mut self.fences, part.start, Fence { end: part.end, token: fence });
             }
         }
+        if any {
+            // What has failed and stays so was looked at: a limit counts what fails from now on.
+            self.failures_forgiven = self.counts.failed;
+        }
+        if self.left_out.len() == 0 {
+            self.ended_early = None;
+        }
     }
 
     pub(in crate::state) fn apply_unskipped(&mut self) {
-        self.counts.skipped = 0;
+        self.counts.skipped = self.left_out.len();
         self.skipped = None;
     }
 
@@ -118,6 +131,7 @@ impl Stage {
         self.counts.done -= self.done.remove(part);
         self.counts.failed -= self.failed.remove(part);
         self.counts.cancelled -= self.cancelled.remove(part);
+        self.counts.skipped -= self.left_out.remove(part);
         for (range, record) in ranges::carve(&mut self.records, part) {
             self.note_attempts(range, record.attempt);
         }
