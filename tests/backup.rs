@@ -1,8 +1,4 @@
 //! A backup of a grid that goes on, and a grid that goes on from a backup.
-#![expect(
-    clippy::unwrap_used,
-    reason = "a test ends at the first thing that is not as it should be"
-)]
 
 mod common;
 
