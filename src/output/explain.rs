@@ -98,12 +98,16 @@ pub(crate) fn sentence(reason: &WaitReason, names: &[(WorkerId, String)]) -> Str
             )
         }
         WaitReason::NoRoom { what } => what.clone(),
-        WaitReason::RunsAlone { tasks: count } => format!(
-            "several workers were lost while {} ran there: each runs alone on a worker from now on, one after the \
-             other, and is set aside if that one is lost as well (worker_losses)",
-            tasks(*count)
-        ),
+        WaitReason::RunsAlone { tasks } => runs_alone(*tasks),
     }
+}
+
+fn runs_alone(count: u64) -> String {
+    format!(
+        "several workers were lost while {} ran there: each runs alone on a worker from now on, one after the other, \
+         and is set aside if that one is lost as well (worker_losses)",
+        tasks(count)
+    )
 }
 
 fn tasks(count: u64) -> String {

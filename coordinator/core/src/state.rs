@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use self::forgotten::ForgottenJobs;
 use crate::effect::FactIndex;
-use crate::fact::{Fact, JobSubmitted, Kept, TaskFailed};
+use crate::fact::{Fact, JobSubmitted, Kept, TaskFailed, TaskLost};
 
 pub use self::directory::{
     Directory, EnrolledUser, EnrolledWorker, Identity, JoinToken, LOCAL_ADMIN,
@@ -101,15 +101,7 @@ impl State {
             Fact::TasksCancelled { stage, range, fence, begun, by: _, at: _ } => {
                 self.on_tasks(*stage, |stage| stage.apply_cancelled(*range, *fence, begun));
             }
-            Fact::TaskLost(lost) => {
-                self.on_stage(lost.stage, |stage| {
-                    stage.apply_task_lost(lost);
-                    Some(lost.span.started)
-                });
-                if let Some(job) = self.jobs.get_mut(&lost.stage.job) {
-                    job.note_loss(lost);
-                }
-            }
+            Fact::TaskLost(lost) => self.apply_lost(lost),
             Fact::TasksSkipped { stage, range, fence, failed, at } => {
                 self.on_stage(*stage, |stage| {
                     stage.apply_left_out(*range, *fence, *failed, *at);
@@ -261,6 +253,16 @@ impl State {
         self.numbers.insert(submitted.number, submitted.id);
         self.open.insert(submitted.number, submitted.id);
         self.jobs.insert(submitted.id, Job::new(submitted));
+    }
+
+    fn apply_lost(&mut self, lost: &TaskLost) {
+        self.on_stage(lost.stage, |stage| {
+            stage.apply_task_lost(lost);
+            Some(lost.span.started)
+        });
+        if let Some(job) = self.jobs.get_mut(&lost.stage.job) {
+            job.note_loss(lost);
+        }
     }
 
     fn apply_ended(&mut self, job: JobId, state: JobState, at: WallMs) {
