@@ -11,28 +11,22 @@ use std::fs;
 use std::net::UdpSocket;
 use std::path::Path;
 
-use common::{Home, at_work, children, is_running, until};
+use common::{DEADLINE, Home, at_work, children, is_running, until};
 use rustix::process::{Pid, Signal};
 use serde_json::{Value, json};
 
 /// Appends its index to the file `log`, then prints a line; takes a while.
 const LOGGED: &str = r#"echo "$1" >> "$2"; sleep 0.1; echo "line $1""#;
 
+/// The words of a submission of [`LOGGED`].
+fn logged<'a>(options: &[&'a str], range: &'a str, log: &'a str) -> Vec<&'a str> {
+    let submit = [&["submit"], options, &["--range", range, "--"]].concat();
+    [&submit[..], &["sh", "-c", LOGGED, "sh", "{item}", log]].concat()
+}
+
 fn submit_logged(home: &Home, tasks: u32, log: &Path) -> String {
     let range = format!("0..{tasks}");
-    let args = [
-        "submit",
-        "--range",
-        &range,
-        "--",
-        "sh",
-        "-c",
-        LOGGED,
-        "sh",
-        "{item}",
-        log.to_str().unwrap(),
-    ];
-    home.ok(&args).trim().to_owned()
+    home.ok(&logged(&[], &range, log.to_str().unwrap())).trim().to_owned()
 }
 
 fn expected(tasks: u32) -> String {
@@ -93,16 +87,19 @@ fn tasks_that_die_with_the_small_parent_of_a_worker_are_lost_and_not_failed() {
 #[test]
 fn a_restart_of_the_coordinator_costs_nothing_that_was_done_and_no_running_task() {
     let home = Home::new();
-    let (mut coordinator, token) = home.coordinator();
+    // A lease that no pause of a loaded machine outlasts: what ran may not be given away.
+    let options = ["--lease", "60s", "--heartbeat", "300ms"];
+    let (mut coordinator, token) = home.coordinator_with(&options);
     let _one = home.worker("one", &token);
     let log = home.path().join("log");
-    let job = submit_logged(&home, 100, &log);
+    let (waiting, lines) = home.start(&logged(&["--wait"], "0..100", log.to_str().unwrap()));
+    // Whoever has been told the number is connected, and waits.
+    let job = lines.recv_timeout(DEADLINE).unwrap_or_else(|_| panic!("{}", waiting.log()));
     home.until_job(&job, "some of it is done", |status| done(status) >= 20);
-    let (waiting, _) = home.start(&["wait", &job]);
     let before = home.json(&["tasks", &job, "--state", "done", "--json"]);
     coordinator.kill();
     drop(coordinator);
-    let (_again, _) = home.coordinator();
+    let (_again, _) = home.coordinator_with(&options);
     let (code, said) = waiting.ended();
     assert_eq!(code, Some(0), "{said}");
     assert!(said.contains("out of reach") && said.contains("is back"), "{said}");
@@ -123,15 +120,9 @@ fn a_restart_of_the_coordinator_costs_nothing_that_was_done_and_no_running_task(
 fn a_coordinator_that_is_gone_is_told_with_exit_3_and_how_to_go_on() {
     let home = Home::new();
     let (mut coordinator, _token) = home.coordinator();
-    let job = home.ok(&["submit", "--", "true"]);
-    let job = job.trim();
-    let (waiting, _) = home.start(&["wait", job, "--reconnect", "1s"]);
-    until("it is waiting", || {
-        let sessions = coordinator.log();
-        // Nothing to see of a client that waits but that it connected: a status of ours comes after it.
-        home.ok(&["status", job]);
-        if sessions.is_empty() { Err(sessions) } else { Ok(()) }
-    });
+    let (waiting, lines) = home.start(&["submit", "--wait", "--reconnect", "1s", "--", "true"]);
+    // Whoever has been told the number is connected, and waits.
+    let job = lines.recv_timeout(DEADLINE).unwrap_or_else(|_| panic!("{}", waiting.log()));
     coordinator.kill();
     let (code, said) = waiting.ended();
     assert_eq!(code, Some(3), "{said}");
