@@ -191,7 +191,7 @@ const PATIENT: [&str; 5] = ["coordinator", "--listen", "127.0.0.1:0", "--lease",
 
 /// Starts the coordinator again over what it left.
 fn restart(home: &Home) -> (Service, String) {
-    serve(home, &["coordinator", "--lease", "2s", "--listen", "127.0.0.1:0"])
+    serve(home, &["coordinator", "--lease", "10s", "--listen", "127.0.0.1:0"])
 }
 
 fn serve(home: &Home, args: &[&str]) -> (Service, String) {

@@ -139,9 +139,10 @@ impl Home {
         (Service { child, log }, lines)
     }
 
-    /// Starts a coordinator with a short lease, and returns it with its join token once it serves.
+    /// Starts a coordinator with a lease that no pause of a loaded machine outlasts, and returns it with its join
+    /// token once it serves.
     pub(crate) fn coordinator(&self) -> (Service, String) {
-        self.coordinator_with(&["--lease", "2s"])
+        self.coordinator_with(&["--lease", "10s"])
     }
 
     /// Starts a coordinator on a port of loopback, and returns it with its join token once it serves.
