@@ -1,5 +1,7 @@
 //! What a snapshot promises.
 
+mod golden;
+
 use std::sync::Arc;
 
 use gridctl_core::effect::FactIndex;
