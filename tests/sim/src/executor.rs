@@ -144,7 +144,10 @@ impl World<'_> {
                 Some(_) | None => ends.push(end),
             }
         }
-        self.workers[life.worker].kept.ended(stage, token, &ends);
+        let stops = self.schedule.behaviour(stage).is_some_and(|behaviour| behaviour.stops);
+        if !stops || !self.workers[life.worker].is_past_stop(self.now) {
+            self.workers[life.worker].kept.ended(stage, token, &ends);
+        }
         if upto < slice_end {
             self.check_runs_once(stage, upto)?;
         }

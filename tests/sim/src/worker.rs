@@ -113,6 +113,11 @@ impl Worker {
         MonoMs(self.machine.clock.at(now))
     }
 
+    /// Says whether what stops with the lease had to by now: its results are nothing any more.
+    pub(crate) fn is_past_stop(&self, now: SimMs) -> bool {
+        self.stop_until.is_some_and(|until| until <= self.mono(now))
+    }
+
     /// Says whether new tasks may begin.
     pub(crate) fn has_lease(&self, now: SimMs) -> bool {
         self.mono(now) < self.lease_until

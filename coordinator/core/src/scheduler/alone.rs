@@ -10,6 +10,7 @@ use gridctl_jobs::id::WorkerId;
 use super::fleet::Machine;
 use super::limits::SUSPECT_LOOKS;
 use super::queue::Rank;
+use super::runnable::Runnable;
 use super::split::Cut;
 use super::{Scheduler, Step};
 use crate::state::History;
@@ -95,7 +96,7 @@ impl Scheduler {
             let mut waiting = runnable.suspects.keys().take(SUSPECT_LOOKS);
             let found = waiting.find(|index| {
                 let history = known.history(u64::from(**index));
-                history.is_none_or(|history| self.may_take(worker, runnable.cpus, history))
+                history.is_none_or(|history| self.may_take(worker, runnable, history))
             });
             if let Some(index) = found {
                 return Some((*rank, *index));
@@ -106,12 +107,7 @@ impl Scheduler {
 
     /// Says whether a suspect may go to a worker: not where it could not start, and not where it was last, if
     /// there is another worker for it, since the machine may be the cause.
-    fn may_take(
-        &self,
-        worker: WorkerId,
-        cpus: gridctl_jobs::units::Cpus,
-        history: &History,
-    ) -> bool {
+    fn may_take(&self, worker: WorkerId, runnable: &Runnable, history: &History) -> bool {
         if history.could_not_start().contains(&worker) {
             return false;
         }
@@ -122,7 +118,8 @@ impl Scheduler {
         let mut others = self.fleet.iter().filter(|(other, machine)| {
             *other != worker
                 && machine.takes_work()
-                && machine.cpus >= cpus
+                && machine.cpus >= runnable.cpus
+                && runnable.may_run_on(machine)
                 && !history.could_not_start().contains(other)
         });
         others.next().is_none()

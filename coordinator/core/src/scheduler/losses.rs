@@ -68,6 +68,10 @@ impl Scheduler {
     ) {
         let Some(job) = self.state.job(stage.job) else { return };
         let Some(known) = job.stage(stage.stage) else { return };
+        // A worker that came back with it is lost a second time: that attempt is charged already.
+        if known.history(index).is_some_and(|history| history.last_lost() >= granted.token) {
+            return;
+        }
         // Only of one that was meant to be alone it is sure that nothing had just ended beside it.
         let alone = nothing_else && known.is_suspect(index);
         let losses = known.history(index).map_or(0, crate::state::History::losses) + 1;

@@ -7,7 +7,7 @@ use gridctl_jobs::reason::WaitReason;
 use gridctl_jobs::state::{Failure, JobState, TaskState};
 use gridctl_jobs::units::Cpus;
 
-use crate::specs::{budget, job, priority, retries, stage, tasks};
+use crate::specs::{budget, job, priority, retries, stage, stops, tasks};
 use crate::world::{LEASE_MS, World, could_not_start, exit, nth, range};
 
 fn losses(world: &World, stage: StageId, index: u64) -> u32 {
@@ -246,6 +246,37 @@ fn a_suspect_goes_to_another_worker_than_the_one_that_was_lost_if_there_is_one()
     world.hello(first, Cpus::whole(1), Vec::new());
     world.expire(second);
     assert_eq!(world.job_state(main.job), JobState::Failed);
+}
+
+#[test]
+fn a_suspect_that_stops_with_its_lease_runs_where_it_was_lost_if_no_other_worker_may() {
+    let mut world = World::new();
+    let first = world.worker(Cpus::whole(1));
+    let main = nth(world.submit(job([stops(stage("main", 1))])), 0);
+    let second = world.enrolled();
+    world.hello_without_trees(second, Cpus::whole(1));
+    for _ in 0..2 {
+        world.expire(first);
+        world.pass(LEASE_MS);
+        world.hello(first, Cpus::whole(1), Vec::new());
+    }
+    assert_eq!(losses(&world, main, 0), 2);
+    assert_eq!(holders(&world, main), [(first.0, range(0, 1))]);
+}
+
+#[test]
+fn an_attempt_that_was_lost_is_charged_once_though_its_worker_comes_back_with_it() {
+    let mut world = World::new();
+    let first = world.worker(Cpus::whole(1));
+    let main = nth(world.submit(tasks(1)), 0);
+    let held = world.held(main, range(0, 1), Phase::Running);
+    world.expire(first);
+    assert_eq!(losses(&world, main, 0), 1);
+    world.facts.clear();
+    world.hello(first, Cpus::whole(1), vec![held]);
+    world.expire(first);
+    assert_eq!(world.recorded(), [""; 0]);
+    assert_eq!(losses(&world, main, 0), 1);
 }
 
 #[test]
