@@ -40,7 +40,8 @@ fn main() {
 }
 
 fn say(text: &str) {
-    writeln!(std::io::stdout(), "{text}").unwrap();
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "{text}").unwrap();
 }
 
 fn compare(tasks: u64) {
