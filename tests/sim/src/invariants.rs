@@ -1,6 +1,6 @@
 //! What must hold after every step, in one place, each with the point of the contract that it holds.
 //!
-//! Most are held by the [`ledger`](crate::ledger), which keeps an account of its own.
+//! Most are held by the `ledger.rs`, which keeps an account of its own.
 
 use std::fmt;
 
