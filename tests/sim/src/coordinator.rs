@@ -267,6 +267,8 @@ impl World<'_> {
             Some(Ok(durable)) => {
                 self.trace.note(("durable", durable), || format!("  durable up to {}", durable.0));
                 self.ledger.durable(durable);
+                // By now its epoch is: from here on it is a coordinator like any other.
+                self.is_restored = false;
                 if let Some(coordinator) = &mut self.coordinator {
                     coordinator.is_committing = false;
                     if let Some(sweep) = coordinator.store.sweep() {

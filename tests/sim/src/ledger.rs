@@ -24,7 +24,7 @@ pub(crate) struct Ledger {
     tasks: BTreeMap<StageId, Vec<TaskAccount>>,
     budgets: Budgets,
     acknowledged_jobs: BTreeMap<JobId, JobNumber>,
-    /// Each with the last fact at that time.
+    /// Each with the fact that says so.
     acknowledged_results: BTreeMap<(StageId, u64), FactIndex>,
     /// Jobs that a fact says are gone.
     forgotten: BTreeMap<JobId, JobNumber>,
@@ -314,8 +314,7 @@ impl Ledger {
                             name(item.stage, index)
                         )
                     })?;
-                    let at = FactIndex(self.facts.len() as u64);
-                    self.acknowledged_results.insert((item.stage, index), at);
+                    self.acknowledged_results.insert((item.stage, index), task.recorded_at);
                     continue;
                 }
                 let taken_away = task.end != End::Open

@@ -122,7 +122,7 @@ impl World<'_> {
                 recovered.last.0, recovered.cut
             )
         });
-        let restored = std::mem::take(&mut self.is_restored);
+        let restored = self.is_restored;
         let lease_ms = self.schedule.lease_ms;
         let config = Config::new(lease_ms, self.rng.u64(..));
         let life = Circumstances {

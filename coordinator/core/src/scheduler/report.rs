@@ -170,6 +170,11 @@ impl Scheduler {
             self.requeue(cx, stage, TaskRange::one(u64::from(index)), attempt, Manner::Ahead);
             return;
         }
+        // What waits for another reason is not tried again before, and has waited then.
+        let one = TaskRange::one(u64::from(index));
+        if self.unbarred(stage, one, attempt).is_empty() {
+            return;
+        }
         if let Some(runnable) = self.stages.get_mut(&stage) {
             let backoff = runnable.spec().budget.backoff;
             let delay_ms = delay_ms(self.config.seed, backoff, stage, index, spent);

@@ -8,8 +8,8 @@ use gridctl_jobs::id::{StageId, WorkerId};
 use gridctl_jobs::reason::WaitReason;
 use gridctl_jobs::units::Cpus;
 
-use crate::specs::{job, stage, stops, tasks};
-use crate::world::{LEASE_MS, World, nth, range};
+use crate::specs::{job, retries, stage, stops, tasks};
+use crate::world::{LEASE_MS, World, exit, nth, range};
 
 /// A tenth of a lease, and the time that killing takes.
 const MARGIN_MS: u64 = LEASE_MS / 10 + 250;
@@ -57,6 +57,26 @@ fn a_restart_in_the_margin_still_waits_for_the_lost_worker() {
     assert_eq!(world.granted(), []);
     world.pass(1);
     assert_eq!(world.granted(), [(two.0, "1/main 0".to_owned(), 2)]);
+}
+
+#[test]
+fn what_fails_while_another_is_to_end_an_older_attempt_waits_for_that() {
+    let mut world = World::new();
+    let one = world.worker(Cpus::whole(1));
+    let main = nth(world.submit(job([stops(retries(2, stage("main", 1)))])), 0);
+    let two = world.worker(Cpus::whole(1));
+    let held = world.held(main, range(0, 1), Phase::Running);
+    world.expire(one);
+    world.pass(MARGIN_MS);
+    assert_eq!(world.granted(), [(two.0, "1/main 0".to_owned(), 2)]);
+    world.hello(one, Cpus::whole(1), vec![held]);
+    world.failed(main, 0, exit(1));
+    world.pass(60_000);
+    assert_eq!(world.granted(), []);
+    let session = world.session(one);
+    let ranges = vec![range(0, 1)];
+    world.step(Event::GivenBack { session, token: held.token, stage: main, ranges });
+    assert_eq!(world.granted(), [(one.0, "1/main 0".to_owned(), 3)]);
 }
 
 #[test]
