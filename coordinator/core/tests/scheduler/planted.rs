@@ -25,7 +25,7 @@ fn without_a_fence_stale_results_commit() {
 }
 
 #[test]
-#[should_panic(expected = "open tasks are pending, granted or waiting")]
+#[should_panic(expected = "open tasks are pending, granted, waiting or barred")]
 fn a_lost_requeue_leaves_tasks_nowhere() {
     plant(Some(Bug::LostRequeue));
     let mut world = World::new();
