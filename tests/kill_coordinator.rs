@@ -24,7 +24,7 @@ const KILLS: u32 = 15;
 /// What the moments follow from, unless `GRIDCTL_SEED` says another number.
 const SEED: u64 = 1;
 /// Tasks a kill, so that the job lasts as long as the killing.
-const TASKS_A_KILL: u32 = 20;
+const TASKS_A_KILL: u32 = 10;
 /// The longest that a coordinator may serve before it is killed.
 const SERVES_MS_MAX: u64 = 400;
 /// A lease longer than any of the outages: no running task may be given away because of one. The heartbeat
