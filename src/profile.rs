@@ -8,6 +8,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use gridctl_transport::credentials::{Credentials, LoadCredentialsError};
+use rustix::fs::{CWD, RenameFlags, renameat_with};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -159,6 +160,11 @@ impl Profiles {
         let directory = self.directory.join(name);
         let replaced = self.directory.join(format!(".replaced-{name}"));
         let failed = |source| KeepProfileError::Write { path: directory.clone(), source };
+        // At once, where the file system can: commands that run meanwhile see the one or the other.
+        if renameat_with(CWD, made, CWD, &directory, RenameFlags::EXCHANGE).is_ok() {
+            remove_directory(made).map_err(failed)?;
+            return Ok(self.profile(name, file.addresses.clone()));
+        }
         remove_directory(&replaced).map_err(failed)?;
         match fs::rename(&directory, &replaced) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),

@@ -34,6 +34,12 @@ impl FileError {
     fn new(action: &'static str, path: &Path, source: io::Error) -> Self {
         Self { action, path: path.to_owned(), source }
     }
+
+    /// Says whether another process that writes the same file, or replaces its directory, may be the cause.
+    pub(crate) fn is_race(&self) -> bool {
+        let kind = self.source.kind();
+        kind == io::ErrorKind::NotFound || kind == io::ErrorKind::AlreadyExists
+    }
 }
 
 /// Makes a directory (and those above it) that only its owner may look into.

@@ -202,6 +202,10 @@ pub struct EpochMemory {
     seen: Epoch,
 }
 
+/// How often the epoch is written where others are in the way, and how long to wait before each further try.
+const WRITE_TRIES: u32 = 50;
+const WRITE_AGAIN_AFTER: std::time::Duration = std::time::Duration::from_millis(5);
+
 impl EpochMemory {
     /// Opens the memory that belongs to `credentials`.
     ///
@@ -232,7 +236,15 @@ impl EpochMemory {
             return Ok(());
         }
         let text = format!("{} {}\n", self.authority, epoch.0);
-        write_atomically(&self.path, &text, Readable::Everyone)?;
+        // Commands of one person write the same file, and a coordinator that starts replaces its directory.
+        let mut tries = WRITE_TRIES;
+        while let Err(error) = write_atomically(&self.path, &text, Readable::Everyone) {
+            tries -= 1;
+            if tries == 0 || !error.is_race() {
+                return Err(error);
+            }
+            std::thread::sleep(WRITE_AGAIN_AFTER);
+        }
         self.seen = epoch;
         Ok(())
     }
