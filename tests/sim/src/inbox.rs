@@ -60,20 +60,21 @@ impl World<'_> {
     /// Looks into an inbox.
     pub(crate) fn look_into_inbox(&mut self, node: Node) -> Result<(), Violation> {
         self.inbox(node).is_due = false;
-        let Some(first) = self.inbox(node).waiting.pop_front() else { return Ok(()) };
-        let free_at = self.free_at(node, &first);
-        if free_at > self.now {
-            self.inbox(node).waiting.push_front(first);
-            self.look_later(node, free_at);
-            return Ok(());
+        // What has a thread of its own does not wait behind what has not.
+        let waiting = std::mem::take(&mut self.inbox(node).waiting);
+        let ready = waiting.iter().position(|it| self.free_at(node, it) <= self.now);
+        self.inbox(node).waiting = waiting;
+        let first = ready.and_then(|place| self.inbox(node).waiting.remove(place));
+        if let Some(first) = &first {
+            self.note_busy(node, first);
         }
-        self.note_busy(node, &first);
-        if let Some(next) = self.inbox(node).waiting.pop_front() {
-            let free_at = self.free_at(node, &next);
-            self.inbox(node).waiting.push_front(next);
-            self.look_later(node, free_at);
+        let waiting = std::mem::take(&mut self.inbox(node).waiting);
+        let next_at = waiting.iter().map(|it| self.free_at(node, it)).min();
+        self.inbox(node).waiting = waiting;
+        if let Some(next_at) = next_at {
+            self.look_later(node, next_at);
         }
-        self.happen(first)
+        first.map_or(Ok(()), |first| self.happen(first))
     }
 
     fn look_later(&mut self, node: Node, at: SimMs) {

@@ -203,6 +203,20 @@ impl Stages {
         all
     }
 
+    /// Drops everything that waits of stages that stop with the lease.
+    pub(super) fn drop_stopping(&mut self) {
+        let stopping = self.waiting().filter(|(_, stage)| stage.stops());
+        let stopping: Vec<StageId> = stopping.map(|(id, _)| id).collect();
+        for id in stopping {
+            if let Some(stage) = self.known.get_mut(&id) {
+                stage.queued = 0;
+                self.pieces -= stage.queue.len();
+                stage.queue.clear();
+            }
+            self.tidy(id);
+        }
+    }
+
     /// Returns everything that waits, stage by stage.
     pub(super) fn pieces(&self) -> impl Iterator<Item = (StageId, &Piece)> {
         self.waiting().flat_map(|(id, stage)| stage.queue.iter().map(move |piece| (id, piece)))

@@ -87,10 +87,15 @@ impl Stops {
 }
 
 impl Agent {
-    /// Kills what must not outlive the lease, once that is nearly over.
+    /// Kills what must not outlive the lease, once that is nearly over, and gives up what has not begun of it
+    /// where the coordinator is away: it may be given away, so that it must not begin here once it is back.
     pub(super) fn stop_in_time(&mut self, now: Now, effects: &mut Vec<AgentEffect>) {
         if self.stops.at.is_none_or(|at| now.mono < at) {
             return;
+        }
+        // In a session it waits for the next answer to a heartbeat, or for the end of the session.
+        if !self.session.is_up() {
+            self.stages.drop_stopping();
         }
         let mut killed = Vec::new();
         for (id, slice) in self.slices.iter_mut().filter(|(_, slice)| slice.stops()) {

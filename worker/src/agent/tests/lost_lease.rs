@@ -135,6 +135,17 @@ fn what_has_not_begun_is_confirmed_at_once() {
 }
 
 #[test]
+fn what_has_not_begun_is_given_up_with_the_lease_and_announced_no_more() {
+    let (mut world, slice) = running();
+    world.grant(stoppers(), 2, 5, 9, 1);
+    world.break_link();
+    world.wait(STOP_MS);
+    assert_eq!(killed(&mut world), [slice]);
+    gone(&mut world, slice);
+    assert!(world.come_up().held.is_empty());
+}
+
+#[test]
 fn nothing_of_it_begins_between_the_deadline_and_the_end_of_the_lease() {
     let (mut world, slice) = running();
     world.finish(slice, 1_000_000);
