@@ -64,6 +64,8 @@ struct TaskAccount {
     /// The highest token under which a worker holds it, as far as this life of the coordinator has granted
     /// it or was told; and which worker.
     known: Option<(Token, WorkerId)>,
+    /// The highest token under which it was granted or announced in this life, whoever has it now.
+    highest: Token,
 }
 
 /// How a task stands when something is said of it under a token.
@@ -194,6 +196,7 @@ impl Ledger {
                 )
             })?;
             task.known = Some((grant.token, worker));
+            task.highest = task.highest.max(grant.token);
         }
         Ok(())
     }
@@ -234,6 +237,7 @@ impl Ledger {
                     for index in item.range.start..item.range.end {
                         let task = self.task(item.stage, index);
                         task.known = task.known.max(Some((item.token, *worker)));
+                        task.highest = task.highest.max(item.token);
                     }
                 }
             }
@@ -318,7 +322,7 @@ impl Ledger {
                     continue;
                 }
                 let taken_away = task.end != End::Open
-                    || task.known_token() > item.token
+                    || task.highest > item.token
                     || task.recorded >= item.token;
                 check(taken_away, Rule::AcknowledgedResultCommits, || {
                     format!(
